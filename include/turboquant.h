@@ -128,7 +128,8 @@ typedef struct tq_context_desc {
 } tq_context_desc;
 
 /** Initialiser for tq_context_desc. */
-#define TQ_CONTEXT_DESC_INIT {sizeof(tq_context_desc), {0, 0, 0}, {0, 0}, {0, 0}, 0, 0}
+#define TQ_CONTEXT_DESC_INIT                                                                                           \
+    { sizeof(tq_context_desc), {0, 0, 0}, {0, 0}, {0, 0}, 0, 0 }
 
 enum { TQ_CONTEXT_IGNORE_ENV = 1 /**< Do not read TURBOQUANT_BACKEND. */ };
 
@@ -251,7 +252,8 @@ typedef struct tq_codec_desc {
 } tq_codec_desc;
 
 /** Initialiser for tq_codec_desc; set `dim`. */
-#define TQ_CODEC_DESC_INIT {sizeof(tq_codec_desc), 0, 0, 0, 0, 0, 0}
+#define TQ_CODEC_DESC_INIT                                                                                             \
+    { sizeof(tq_codec_desc), 0, 0, 0, 0, 0, 0 }
 
 /** Opaque: one vector format. Immutable after creation; any number of threads may use it at once. */
 typedef struct tq_codec tq_codec;
@@ -322,8 +324,8 @@ TQ_API tq_status tq_attention_scores(const tq_codec *codec, const void *q, tq_dt
                                      size_t n_q, const void *codes, size_t codes_size, size_t n_keys, float scale,
                                      float *scores, size_t scores_stride);
 
-/** Computes out[i] = sum over j of w[i][j] * v_j for n_q rows of weights and n encoded values: the sum is taken over the
- * codes, and each row of `out` is rotated back once.
+/** Computes out[i] = sum over j of w[i][j] * v_j for n_q rows of weights and n encoded values: the sum is taken over
+ * the codes, and each row of `out` is rotated back once.
  *
  * w: [n_q, n] f32, rows `w_stride` elements apart (0: n); zero weights cost nothing. codes: [n] rows.
  * out: [n_q, dim] f32, rows `out_stride` elements apart (0: dim); elements between rows are not touched. With n = 0
