@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What all objects share: memory, threads, log and kernels. */
+#ifndef TQ_CONTEXT_H
+#define TQ_CONTEXT_H
+
+#include "kernels/kernels.h"
+#include "turboquant.h"
+
+struct tq_context {
+    tq_allocator allocator;
+    tq_executor executor;
+    tq_log log;
+    tq_kernels kernels;
+};
+
+/* Zeroed memory for rows * size bytes, aligned to 64; null if there is none or the product does not fit. */
+void *tq_allocate(const tq_allocator *allocator, size_t rows, size_t size);
+
+/* Frees what tq_allocate returned; null is ignored. */
+void tq_release(const tq_allocator *allocator, void *memory);
+
+/* Sends a sentence to the log and returns the status, so that a check reads `return tq_fail(...)`. */
+tq_status tq_fail(const tq_context *context, tq_status status, const char *sentence);
+
+/* Calls task(arg, index) for every index below count, on the executor if there is more than one. */
+void tq_run(const tq_context *context, tq_task task, void *arg, size_t count);
+
+/* Encodes golden vectors and compares: TQ_OK, TQ_ERR_OUT_OF_MEMORY or TQ_ERR_BACKEND. */
+tq_status tq_selftest(const tq_context *context);
+
+#endif /* TQ_CONTEXT_H */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rows through the kernels: which operations a format is made of, in which order. Arguments have been checked. */
+#ifndef TQ_ROWS_H
+#define TQ_ROWS_H
+
+#include "codec.h"
+
+#include <stdbool.h>
+
+/* Encodes one vector. `x` is scratch afterwards. */
+void tq_row_encode(const tq_codec *codec, float *x, uint8_t *row);
+
+/* True if an encoder can have written the row's floats: finite, and scales not negative. */
+bool tq_row_is_sound(const tq_codec *codec, const uint8_t *row);
+
+/* Decodes one row. */
+void tq_row_decode(const tq_codec *codec, const uint8_t *row, float *x);
+
+/* Prepares a query for tq_rows_scores: `rotated` and, for prod formats, `projected`, dim floats each. `q` is scratch
+ * afterwards. */
+void tq_query_prepare(const tq_codec *codec, float *q, float scale, float *rotated, float *projected);
+
+/* scores[i * stride + k] = <q_i, row_k>, for prepared queries. */
+void tq_rows_scores(const tq_codec *codec, const float *rotated, const float *projected, size_t n_q,
+                    const uint8_t *rows, size_t n, float *scores, size_t stride);
+
+/* Adds weighted rows to `sums` and, for prod formats, to `sign_sums`: [n_q, dim], zeroed by the caller. */
+void tq_rows_sum(const tq_codec *codec, const float *w, size_t w_stride, size_t n_q, const uint8_t *rows, size_t n,
+                 float *sums, float *sign_sums);
+
+/* Turns one row of sums into a vector. `sum` is scratch afterwards. */
+void tq_sum_finish(const tq_codec *codec, float *sum, const float *sign_sum, float *x);
+
+#endif /* TQ_ROWS_H */
