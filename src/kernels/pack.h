@@ -47,24 +47,49 @@ static inline void tq_unpack_plane(const uint8_t *packed, size_t dim, unsigned s
     }
 }
 
+/* The number of bits is written out in every call, so that the compiler makes a loop without divisions for each. */
 static inline void tq_pack(const uint8_t *index, size_t dim, unsigned bits, uint8_t *packed)
 {
-    if (bits == 3) {
+    switch (bits) {
+    case 1:
+        tq_pack_plane(index, dim, 0, 1, packed);
+        break;
+    case 2:
+        tq_pack_plane(index, dim, 0, 2, packed);
+        break;
+    case 3:
         tq_pack_plane(index, dim, 0, 2, packed);
         tq_pack_plane(index, dim, 2, 1, packed + tq_plane_bytes(dim, 2));
-    } else {
-        tq_pack_plane(index, dim, 0, bits, packed);
+        break;
+    case 4:
+        tq_pack_plane(index, dim, 0, 4, packed);
+        break;
+    default:
+        memcpy(packed, index, dim);
+        break;
     }
 }
 
 static inline void tq_unpack(const uint8_t *packed, size_t dim, unsigned bits, uint8_t *index)
 {
     memset(index, 0, dim);
-    if (bits == 3) {
+    switch (bits) {
+    case 1:
+        tq_unpack_plane(packed, dim, 0, 1, index);
+        break;
+    case 2:
+        tq_unpack_plane(packed, dim, 0, 2, index);
+        break;
+    case 3:
         tq_unpack_plane(packed, dim, 0, 2, index);
         tq_unpack_plane(packed + tq_plane_bytes(dim, 2), dim, 2, 1, index);
-    } else {
-        tq_unpack_plane(packed, dim, 0, bits, index);
+        break;
+    case 4:
+        tq_unpack_plane(packed, dim, 0, 4, index);
+        break;
+    default:
+        memcpy(index, packed, dim);
+        break;
     }
 }
 
