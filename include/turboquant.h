@@ -129,7 +129,9 @@ typedef struct tq_context_desc {
 
 /** Initialiser for tq_context_desc. */
 #define TQ_CONTEXT_DESC_INIT                                                                                           \
-    { sizeof(tq_context_desc), {0, 0, 0}, {0, 0}, {0, 0}, 0, 0 }
+    {                                                                                                                  \
+        sizeof(tq_context_desc), {0, 0, 0}, {0, 0}, {0, 0}, 0, 0                                                       \
+    }
 
 enum { TQ_CONTEXT_IGNORE_ENV = 1 /**< Do not read TURBOQUANT_BACKEND. */ };
 
@@ -176,7 +178,12 @@ enum {
      * paper has it; on every measurement the unbiased scale of turbo2 is better at fewer bytes. */
     TQ_FORMAT_TURBO2_PROD = 22,
     TQ_FORMAT_TURBO3_PROD = 23, /**< "turbo3-prod": 2 bits of codes and 1 bit of signs. */
-    TQ_FORMAT_TURBO4_PROD = 24  /**< "turbo4-prod": 3 bits of codes and 1 bit of signs. */
+    TQ_FORMAT_TURBO4_PROD = 24, /**< "turbo4-prod": 3 bits of codes and 1 bit of signs. */
+    /** "turbo2t": a trellis code at the bytes of turbo2, with a third less error; slower to encode. The trellis formats
+     * need a dim that is a multiple of 8. */
+    TQ_FORMAT_TURBO2T = 32,
+    TQ_FORMAT_TURBO3T = 33, /**< "turbo3t": a trellis code at the bytes of turbo3. */
+    TQ_FORMAT_TURBO4T = 34  /**< "turbo4t": a trellis code at the bytes of turbo4. */
 };
 
 /** Number of formats this library knows, TQ_FORMAT_DEFAULT not counted. */
@@ -234,8 +241,8 @@ typedef int32_t tq_effort;
 enum {
     TQ_EFFORT_DEFAULT = 0,  /**< TQ_EFFORT_BALANCED. */
     TQ_EFFORT_FAST = 1,     /**< One. */
-    TQ_EFFORT_BALANCED = 2, /**< Five. */
-    TQ_EFFORT_BEST = 3      /**< Nine. */
+    TQ_EFFORT_BALANCED = 2, /**< Five; three in a trellis format. */
+    TQ_EFFORT_BEST = 3      /**< Nine; five in a trellis format. */
 };
 
 #define TQ_MAX_DIM 1024 /**< Largest dimension of a codec. */
@@ -253,7 +260,9 @@ typedef struct tq_codec_desc {
 
 /** Initialiser for tq_codec_desc; set `dim`. */
 #define TQ_CODEC_DESC_INIT                                                                                             \
-    { sizeof(tq_codec_desc), 0, 0, 0, 0, 0, 0 }
+    {                                                                                                                  \
+        sizeof(tq_codec_desc), 0, 0, 0, 0, 0, 0                                                                        \
+    }
 
 /** Opaque: one vector format. Immutable after creation; any number of threads may use it at once. */
 typedef struct tq_codec tq_codec;
@@ -265,8 +274,8 @@ typedef struct tq_codec tq_codec;
  * TQ_ROTATION_HAAR and the prod formats, whose matrices come through the C library's log and cos).
  *
  * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, bad struct_size, dim outside 1..TQ_MAX_DIM, a value that is no
- *         constant of its kind); TQ_ERR_UNSUPPORTED (TQ_ROTATION_HADAMARD for a dim that has none);
- *         TQ_ERR_OUT_OF_MEMORY. */
+ *         constant of its kind); TQ_ERR_UNSUPPORTED (TQ_ROTATION_HADAMARD for a dim that has none, a trellis format for
+ * a dim that is no multiple of 8); TQ_ERR_OUT_OF_MEMORY. */
 TQ_API tq_status tq_codec_create(const tq_context *context, const tq_codec_desc *desc, tq_codec **codec);
 
 /** Destroys a codec; null is ignored. */

@@ -15,6 +15,9 @@ static const tq_format_info FORMATS[] = {
     {TQ_FORMAT_TURBO2_PROD, "turbo2-prod", TQ_FAMILY_PROD, 1},
     {TQ_FORMAT_TURBO3_PROD, "turbo3-prod", TQ_FAMILY_PROD, 2},
     {TQ_FORMAT_TURBO4_PROD, "turbo4-prod", TQ_FAMILY_PROD, 3},
+    {TQ_FORMAT_TURBO2T, "turbo2t", TQ_FAMILY_TRELLIS, 2},
+    {TQ_FORMAT_TURBO3T, "turbo3t", TQ_FAMILY_TRELLIS, 3},
+    {TQ_FORMAT_TURBO4T, "turbo4t", TQ_FAMILY_TRELLIS, 4},
 };
 
 enum { N_FORMATS = sizeof FORMATS / sizeof *FORMATS };

@@ -7,16 +7,17 @@
 #include "turboquant.h"
 
 typedef enum tq_family {
-    TQ_FAMILY_HALF,  /* fp16 elements */
-    TQ_FAMILY_LLOYD, /* scale and Lloyd-Max indices */
-    TQ_FAMILY_PROD   /* the same with one bit less, and a QJL sign of the residual per coordinate */
+    TQ_FAMILY_HALF,    /* fp16 elements */
+    TQ_FAMILY_LLOYD,   /* scale and Lloyd-Max indices */
+    TQ_FAMILY_TRELLIS, /* scale and the bit-planes of a trellis code */
+    TQ_FAMILY_PROD     /* the same with one bit less, and a QJL sign of the residual per coordinate */
 } tq_family;
 
 typedef struct tq_format_info {
     tq_format format;
     const char *name;
     tq_family family;
-    unsigned bits; /* Of one Lloyd-Max index. */
+    unsigned bits; /* Of one Lloyd-Max index, or of one coordinate of a trellis code. */
 } tq_format_info;
 
 /* Null for a value that is no format, and for TQ_FORMAT_DEFAULT. */

@@ -66,25 +66,44 @@ static void encode_residual(const tq_codec *codec, const float *y, uint8_t *row)
     kernels->sign_encode(&codec->code, projection, length, row);
 }
 
-void tq_row_encode(const tq_codec *codec, float *x, uint8_t *row)
+/* The sum of squares of a vector. One of norm 2^64 or more, whose sum overflows, is shrunk: its scale will be stored as
+ * 65504 whatever it is, and 2^24 is still beyond that. */
+static float measure(const tq_codec *codec, float *x)
 {
     const tq_kernels *kernels = kernels_of(codec);
     const size_t dim = codec->code.dim;
-    float y[TQ_MAX_DIM];
-    if (codec->family == TQ_FAMILY_HALF) {
-        kernels->half_encode(x, dim, row);
-        return;
-    }
     float sum_squares = kernels->sum_squares(x, dim);
     while (sum_squares > FLT_MAX) {
-        /* A norm of 2^64 or more. Its scale will be stored as 65504 whatever it is; 2^24 is still beyond that. */
         scale_by(x, dim, 0x1p-40F);
         sum_squares = kernels->sum_squares(x, dim);
     }
-    rotate(codec, x, y);
-    kernels->lloyd_encode(&codec->code, y, sum_squares, row);
-    if (codec->family == TQ_FAMILY_PROD && tq_load_le16(row) != 0) {
-        encode_residual(codec, y, row);
+    return sum_squares;
+}
+
+void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows)
+{
+    const tq_kernels *kernels = kernels_of(codec);
+    const tq_code *code = &codec->code;
+    float y[TQ_BATCH_FLOATS];
+    float sum_squares[TQ_BATCH_ROWS];
+    for (size_t i = 0; i < n && codec->family != TQ_FAMILY_HALF; i++) {
+        sum_squares[i] = measure(codec, x + i * code->dim);
+        rotate(codec, x + i * code->dim, y + i * code->dim);
+    }
+    if (codec->family == TQ_FAMILY_TRELLIS) {
+        kernels->trellis_encode(code, y, sum_squares, n, rows);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *row = rows + i * code->row_bytes;
+        if (codec->family == TQ_FAMILY_HALF) {
+            kernels->half_encode(x + i * code->dim, code->dim, row);
+            continue;
+        }
+        kernels->lloyd_encode(code, y + i * code->dim, sum_squares[i], row);
+        if (codec->family == TQ_FAMILY_PROD && tq_load_le16(row) != 0) {
+            encode_residual(codec, y + i * code->dim, row);
+        }
     }
 }
 
@@ -113,6 +132,10 @@ void tq_row_decode(const tq_codec *codec, const uint8_t *row, float *x)
         break;
     case TQ_FAMILY_LLOYD:
         kernels_of(codec)->lloyd_decode(&codec->code, row, y);
+        unrotate(codec, y, x);
+        break;
+    case TQ_FAMILY_TRELLIS:
+        kernels_of(codec)->trellis_decode(&codec->code, row, y);
         unrotate(codec, y, x);
         break;
     case TQ_FAMILY_PROD:
@@ -148,6 +171,10 @@ void tq_rows_scores(const tq_codec *codec, const float *rotated, const float *pr
         kernels->half_scores(codec->code.dim, rotated, n_q, rows, n, scores, stride);
         return;
     }
+    if (codec->family == TQ_FAMILY_TRELLIS) {
+        kernels->trellis_scores(&codec->code, rotated, n_q, rows, n, scores, stride);
+        return;
+    }
     kernels->lloyd_scores(&codec->code, rotated, n_q, rows, n, scores, stride);
     if (codec->family == TQ_FAMILY_PROD) {
         kernels->sign_scores(&codec->code, projected, n_q, rows, n, scores, stride);
@@ -160,6 +187,10 @@ void tq_rows_sum(const tq_codec *codec, const float *w, size_t w_stride, size_t 
     const tq_kernels *kernels = kernels_of(codec);
     if (codec->family == TQ_FAMILY_HALF) {
         kernels->half_sum(codec->code.dim, w, w_stride, n_q, rows, n, sums);
+        return;
+    }
+    if (codec->family == TQ_FAMILY_TRELLIS) {
+        kernels->trellis_sum(&codec->code, w, w_stride, n_q, rows, n, sums);
         return;
     }
     kernels->lloyd_sum(&codec->code, w, w_stride, n_q, rows, n, sums);

@@ -8,8 +8,17 @@
 
 #include <stdbool.h>
 
-/* Encodes one vector. `x` is scratch afterwards. */
-void tq_row_encode(const tq_codec *codec, float *x, uint8_t *row);
+/* Vectors that are worked on at once, so that they fit the stack: 8 of dim 128. */
+enum { TQ_BATCH_FLOATS = TQ_MAX_DIM, TQ_BATCH_ROWS = 64 };
+
+static inline size_t tq_batch_rows(const tq_codec *codec)
+{
+    const size_t fit = TQ_BATCH_FLOATS / codec->code.dim;
+    return fit < TQ_BATCH_ROWS ? fit : TQ_BATCH_ROWS;
+}
+
+/* Encodes up to tq_batch_rows() vectors, x: [n, dim]. `x` is scratch afterwards. */
+void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows);
 
 /* True if an encoder can have written the row's floats: finite, and scales not negative. */
 bool tq_row_is_sound(const tq_codec *codec, const uint8_t *row);

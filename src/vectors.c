@@ -8,10 +8,7 @@
 #include <math.h>
 #include <stdatomic.h>
 
-enum {
-    ROWS_PER_BLOCK = 64, /* Enough work for a task, and few enough that a long call spreads over many threads. */
-    QUERY_FLOATS = 1024  /* Rotated queries kept on the stack at once: 8 of dim 128. */
-};
+enum { ROWS_PER_BLOCK = 64 }; /* Enough work for a task, and few enough that a long call spreads over many threads. */
 
 static size_t blocks_of(size_t n, size_t per_block)
 {
@@ -120,12 +117,17 @@ static void encode_block(void *arg, size_t index)
     const encode_work *work = arg;
     const tq_codec *codec = work->codec;
     const float_rows *rows = work->x;
+    const size_t per_batch = tq_batch_rows(codec);
     const size_t begin = index * ROWS_PER_BLOCK;
-    const size_t end = begin + block_length(rows->n, ROWS_PER_BLOCK, index);
-    for (size_t i = begin; i < end; i++) {
-        float x[TQ_MAX_DIM];
-        rows->kernels->widen(row_at(rows, i), rows->dtype, rows->length, x);
-        tq_row_encode(codec, x, work->codes + i * codec->code.row_bytes);
+    const size_t count = block_length(rows->n, ROWS_PER_BLOCK, index);
+    for (size_t done = 0; done < count; done += per_batch) {
+        float x[TQ_BATCH_FLOATS];
+        const size_t first = begin + done;
+        const size_t n = block_length(count, per_batch, done / per_batch);
+        for (size_t i = 0; i < n; i++) {
+            rows->kernels->widen(row_at(rows, first + i), rows->dtype, rows->length, x + i * rows->length);
+        }
+        tq_rows_encode(codec, x, n, work->codes + first * codec->code.row_bytes);
     }
 }
 
@@ -252,11 +254,11 @@ tq_status tq_attention_scores(const tq_codec *codec, const void *q, tq_dtype q_d
                        "tq_attention_scores: scale or q contains a NaN or an infinity");
     }
     const size_t dim = codec->code.dim;
-    const size_t per_block = QUERY_FLOATS / dim;
+    const size_t per_block = tq_batch_rows(codec);
     const size_t stride = outputs.stride / sizeof *scores;
     for (size_t begin = 0; begin < n_q; begin += per_block) {
-        float rotated[QUERY_FLOATS];
-        float projected[QUERY_FLOATS];
+        float rotated[TQ_BATCH_FLOATS];
+        float projected[TQ_BATCH_FLOATS];
         const size_t count = block_length(n_q, per_block, begin / per_block);
         for (size_t i = 0; i < count; i++) {
             float x[TQ_MAX_DIM];
@@ -289,11 +291,11 @@ static void sum_block(void *arg, size_t index)
     const sum_work *work = arg;
     const tq_codec *codec = work->codec;
     const size_t dim = codec->code.dim;
-    const size_t per_block = QUERY_FLOATS / dim;
+    const size_t per_block = tq_batch_rows(codec);
     const size_t begin = index * per_block;
     const size_t count = block_length(work->n_q, per_block, index);
-    float sums[QUERY_FLOATS] = {0};
-    float sign_sums[QUERY_FLOATS] = {0};
+    float sums[TQ_BATCH_FLOATS] = {0};
+    float sign_sums[TQ_BATCH_FLOATS] = {0};
     tq_rows_sum(codec, work->w + begin * work->w_stride, work->w_stride, count, work->codes, work->n, sums, sign_sums);
     for (size_t i = 0; i < count; i++) {
         tq_sum_finish(codec, sums + i * dim, sign_sums + i * dim, work->out + (begin + i) * work->out_stride);
@@ -324,6 +326,6 @@ tq_status tq_weighted_sum(const tq_codec *codec, const float *w, size_t w_stride
         return tq_fail(codec->context, TQ_ERR_NONFINITE, "tq_weighted_sum: w contains a NaN or an infinity");
     }
     sum_work work = {codec, w, weights.stride / sizeof *w, n_q, codes, n, out, outputs.stride / sizeof *out};
-    tq_run(codec->context, sum_block, &work, blocks_of(n_q, QUERY_FLOATS / codec->code.dim));
+    tq_run(codec->context, sum_block, &work, blocks_of(n_q, tq_batch_rows(codec)));
     return TQ_OK;
 }

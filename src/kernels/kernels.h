@@ -5,6 +5,7 @@
 #ifndef TQ_KERNELS_H
 #define TQ_KERNELS_H
 
+#include "codebook/trellis.h"
 #include "turboquant.h"
 
 /* An orthogonal rotation. Kernels see Hadamard rotations only; the dense matrix goes through `multiply`. */
@@ -16,16 +17,17 @@ typedef struct tq_rotation_plan {
     float *dense;       /* sqrt(dim) R: [dim, dim]. Null for a Hadamard rotation. */
 } tq_rotation_plan;
 
-/* A Lloyd-Max code and where its parts lie in a row: fp16 scale at byte 0, packed indices at `codes_at`; in prod rows
- * also the fp16 length of the residual at byte 2 and its signs at `signs_at`. */
+/* A code and where its parts lie in a row: fp16 scale at byte 0, indices or bit-planes at `codes_at`; in prod rows also
+ * the fp16 length of the residual at byte 2 and its signs at `signs_at`. */
 typedef struct tq_code {
     size_t dim;
-    unsigned bits; /* Of one index. */
+    unsigned bits; /* Of one Lloyd-Max index, or of one coordinate of a trellis code. */
     size_t row_bytes;
     size_t codes_at;
     size_t signs_at;
-    const float *centroids;  /* [2^bits], ascending, in units of a coordinate's standard deviation. */
-    const float *thresholds; /* [2^bits - 1], the midpoints. */
+    const float *centroids; /* [2^bits], ascending, in units of a coordinate's standard deviation. Null in a trellis. */
+    const float *thresholds; /* [2^bits - 1], the midpoints. Null in a trellis. */
+    tq_trellis trellis;      /* All zero in a Lloyd-Max code. */
     tq_scale_mode scale;
     const float *gains; /* [n_gains] multipliers of the vector that the encoder tries; the first is 1. */
     size_t n_gains;

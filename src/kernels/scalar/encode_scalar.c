@@ -6,13 +6,7 @@
  * the nearest centroid of the Lloyd-Max code of N(0,1) (TurboQuant, arXiv:2504.19874, Algorithm 1, lines 4-6). The
  * vector is never divided: thresholds are multiplied by n instead, idx_j = number of thresholds t with y_j >= t n.
  *
- * With c_j = centroid[idx_j] the decoded vector is x' = (s / d) (sqrt(d) R)^T c, so |x'|^2 = s^2 <c,c> / d and
- * <x,x'> = (s / d) <y,c>. The stored scale s is what each scale mode asks of x':
- *
- *     raw       s = n                        the paper's
- *     norm      |x'| = |x|                   s = n sqrt(d / <c,c>)
- *     unbiased  <x,x'> = |x|^2               s = n^2 d / <y,c>
- *     lsq       |x - x'| least               s = <y,c> / <c,c>
+ * The scale is chosen for the levels c_j = centroid[idx_j], as scale.h says.
  *
  * Effort: y is multiplied by a few gains g before it is rounded, which lets fewer coordinates fall off the ends of the
  * code or pulls them apart; the gain whose c is most parallel to y, that is with the largest <y,c> / |c|, is kept.
@@ -23,8 +17,7 @@
 #include "half.h"
 #include "kernels/pack.h"
 #include "kernels/scalar/scalar.h"
-
-#include <math.h>
+#include "kernels/scale.h"
 
 /* One rounding of a vector, and the two sums that judge it. */
 typedef struct rounding {
@@ -61,21 +54,6 @@ static void round_to_code(const tq_code *code, const float *y, float norm, float
     out->cc = tq_exact_dot(levels, levels, code->dim);
 }
 
-static float stored_scale(const tq_code *code, const rounding *best, float norm)
-{
-    const float dim = (float)code->dim;
-    switch (code->scale) {
-    case TQ_SCALE_RAW:
-        return norm;
-    case TQ_SCALE_LSQ:
-        return best->yc / best->cc;
-    case TQ_SCALE_UNBIASED:
-        return norm * dim / best->yc * norm;
-    default:
-        return norm * sqrtf(dim / best->cc);
-    }
-}
-
 void tq_lloyd_encode_scalar(const tq_code *code, const float *y, float sum_squares, uint8_t *row)
 {
     memset(row, 0, code->row_bytes);
@@ -89,13 +67,13 @@ void tq_lloyd_encode_scalar(const tq_code *code, const float *y, float sum_squar
     round_to_code(code, y, norm, code->gains[0], best);
     for (size_t g = 1; g < code->n_gains; g++) {
         round_to_code(code, y, norm, code->gains[g], other);
-        if (other->yc / sqrtf(other->cc) > best->yc / sqrtf(best->cc)) {
+        if (tq_alignment(other->yc, other->cc) > tq_alignment(best->yc, best->cc)) {
             rounding *better = other;
             other = best;
             best = better;
         }
     }
-    const uint16_t scale = tq_f16_from_f32(stored_scale(code, best, norm));
+    const uint16_t scale = tq_f16_from_f32(tq_stored_scale(code->scale, code->dim, best->yc, best->cc, norm));
     if (scale != 0) {
         tq_store_le16(row, scale);
         tq_pack(best->index, code->dim, code->bits, row + code->codes_at);

@@ -10,16 +10,28 @@
 
 #include "kernels/scalar/rows_scalar.h"
 
-void tq_lloyd_scores_scalar(const tq_code *code, const float *q, size_t n_q, const uint8_t *rows, size_t n,
-                            float *scores, size_t stride)
+static void scores_of(const tq_code *code, tq_row_reader *read, const float *q, size_t n_q, const uint8_t *rows,
+                      size_t n, float *scores, size_t stride)
 {
     for (size_t k = 0; k < n; k++) {
         float levels[TQ_MAX_DIM];
-        const float factor = tq_lloyd_read(code, rows + k * code->row_bytes, levels) / (float)code->dim;
+        const float factor = read(code, rows + k * code->row_bytes, levels) / (float)code->dim;
         for (size_t i = 0; i < n_q; i++) {
             scores[i * stride + k] = factor * tq_exact_dot(q + i * code->dim, levels, code->dim);
         }
     }
+}
+
+void tq_lloyd_scores_scalar(const tq_code *code, const float *q, size_t n_q, const uint8_t *rows, size_t n,
+                            float *scores, size_t stride)
+{
+    scores_of(code, tq_lloyd_read, q, n_q, rows, n, scores, stride);
+}
+
+void tq_trellis_scores_scalar(const tq_code *code, const float *q, size_t n_q, const uint8_t *rows, size_t n,
+                              float *scores, size_t stride)
+{
+    scores_of(code, tq_trellis_read, q, n_q, rows, n, scores, stride);
 }
 
 void tq_sign_scores_scalar(const tq_code *code, const float *q, size_t n_q, const uint8_t *rows, size_t n,

@@ -19,24 +19,32 @@ static void add_row(const float *w, size_t w_stride, size_t n_q, float factor, c
     }
 }
 
-void tq_lloyd_sum_scalar(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *rows,
-                         size_t n, float *sums)
+static void sum_of(const tq_code *code, tq_row_reader *read, const float *w, size_t w_stride, size_t n_q,
+                   const uint8_t *rows, size_t n, float *sums)
 {
     for (size_t k = 0; k < n; k++) {
         float levels[TQ_MAX_DIM];
-        const float scale = tq_lloyd_read(code, rows + k * code->row_bytes, levels);
-        add_row(w + k, w_stride, n_q, scale, levels, code->dim, sums);
+        const float factor = read(code, rows + k * code->row_bytes, levels);
+        add_row(w + k, w_stride, n_q, factor, levels, code->dim, sums);
     }
+}
+
+void tq_lloyd_sum_scalar(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *rows,
+                         size_t n, float *sums)
+{
+    sum_of(code, tq_lloyd_read, w, w_stride, n_q, rows, n, sums);
+}
+
+void tq_trellis_sum_scalar(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *rows,
+                           size_t n, float *sums)
+{
+    sum_of(code, tq_trellis_read, w, w_stride, n_q, rows, n, sums);
 }
 
 void tq_sign_sum_scalar(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *rows, size_t n,
                         float *sums)
 {
-    for (size_t k = 0; k < n; k++) {
-        float signs[TQ_MAX_DIM];
-        const float residual = tq_sign_read(code, rows + k * code->row_bytes, signs);
-        add_row(w + k, w_stride, n_q, residual, signs, code->dim, sums);
-    }
+    sum_of(code, tq_sign_read, w, w_stride, n_q, rows, n, sums);
 }
 
 void tq_half_sum_scalar(size_t dim, const float *w, size_t w_stride, size_t n_q, const uint8_t *rows, size_t n,
