@@ -43,7 +43,8 @@ enum {
     FORBIDDEN = 20000 /* Start metric of all states but one in the second pass. */
 };
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE static inline __attribute__((always_inline)) /* So that `lanes` is a constant. */
+#define APART  static __attribute__((noinline))             /* So that stack frames are not added up. */
 
 /* Up to LANES vectors on their way through the encoder. Index of lane l at coordinate or state i: i * lanes + l. */
 typedef struct search {
@@ -195,8 +196,8 @@ typedef struct rounding {
 
 /* Completes the coded bits of one lane with cells, of those that they leave to choose from the nearest, and keeps the
  * result if it is better than what there is. */
-static void consider(const tq_code *code, const search *s, size_t lanes, size_t lane, const float *y, float sum_squares,
-                     const uint8_t *coded, rounding *best)
+APART void consider(const tq_code *code, const search *s, size_t lanes, size_t lane, const float *y, float sum_squares,
+                    const uint8_t *coded, rounding *best)
 {
     const tq_trellis *trellis = s->trellis;
     uint8_t chosen[TQ_MAX_DIM];
@@ -271,15 +272,12 @@ INLINE void encode_lanes(const tq_code *code, size_t lanes, const float *y, cons
     }
 }
 
-/* Not inlined, so that their stack frames are never there together. */
-static __attribute__((noinline)) void encode_one(const tq_code *code, const float *y, const float *sum_squares,
-                                                 uint8_t *row)
+APART void encode_one(const tq_code *code, const float *y, const float *sum_squares, uint8_t *row)
 {
     encode_lanes(code, 1, y, sum_squares, row);
 }
 
-static __attribute__((noinline)) void encode_batch(const tq_code *code, const float *y, const float *sum_squares,
-                                                   uint8_t *rows)
+APART void encode_batch(const tq_code *code, const float *y, const float *sum_squares, uint8_t *rows)
 {
     encode_lanes(code, LANES, y, sum_squares, rows);
 }
