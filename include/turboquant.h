@@ -239,7 +239,7 @@ enum {
 typedef int32_t tq_effort;
 
 enum {
-    TQ_EFFORT_DEFAULT = 0,  /**< TQ_EFFORT_BALANCED. */
+    TQ_EFFORT_DEFAULT = 0,  /**< TQ_EFFORT_BALANCED; in a trellis format TQ_EFFORT_FAST. */
     TQ_EFFORT_FAST = 1,     /**< One. */
     TQ_EFFORT_BALANCED = 2, /**< Five; three in a trellis format. */
     TQ_EFFORT_BEST = 3      /**< Nine; five in a trellis format. */
