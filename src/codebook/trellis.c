@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-static const unsigned TAPS[2] = {026, 0141}; /* Octal: u[t-1], u[t-2], u[t-4] and u[t], u[t-5], u[t-6]. */
+const unsigned tq_trellis_taps[2] = {026, 0141}; /* Octal: u[t-1], u[t-2], u[t-4] and u[t], u[t-5], u[t-6]. */
 
 static const int8_t LEVELS_2[8] = {-116, -66, -36, -12, 11, 35, 65, 115};
 static const int8_t LEVELS_3[16] = {-120, -87, -65, -49, -36, -25, -15, -5, 4, 14, 24, 35, 48, 64, 86, 119};
@@ -43,13 +43,13 @@ void tq_trellis_init(tq_trellis *trellis, unsigned bits)
 {
     switch (bits) {
     case 2:
-        tq_trellis_make(trellis, bits, TAPS, LEVELS_2, 0.01608F);
+        tq_trellis_make(trellis, bits, tq_trellis_taps, LEVELS_2, 0.01608F);
         break;
     case 3:
-        tq_trellis_make(trellis, bits, TAPS, LEVELS_3, 0.02053F);
+        tq_trellis_make(trellis, bits, tq_trellis_taps, LEVELS_3, 0.02053F);
         break;
     default:
-        tq_trellis_make(trellis, bits, TAPS, LEVELS_4, 0.02548F);
+        tq_trellis_make(trellis, bits, tq_trellis_taps, LEVELS_4, 0.02548F);
         break;
     }
 }

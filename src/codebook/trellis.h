@@ -41,10 +41,13 @@ typedef struct tq_trellis {
     uint8_t subset[TQ_TRELLIS_WINDOWS]; /* 2 s1 + s0 of each window. */
 } tq_trellis;
 
+/* The taps of the formats: bit i of taps[j] puts u[t-i] into s_j. */
+extern const unsigned tq_trellis_taps[2];
+
 /* The code of the formats: bits is 2, 3 or 4. */
 void tq_trellis_init(tq_trellis *trellis, unsigned bits);
 
-/* A code with other levels or taps: bit i of taps[j] puts u[t-i] into s_j. For the tool that searches. */
+/* A code with other taps or levels, for the tool that searches. */
 void tq_trellis_make(tq_trellis *trellis, unsigned bits, const unsigned taps[2], const int8_t *k, float step);
 
 #endif /* TQ_TRELLIS_H */
