@@ -16,7 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_LEVELS = 32, MEASURE_VECTORS = 1 << 16, TRAIN_VECTORS = 1 << 12, TRAIN_STEPS = 12, BATCH = 8 };
+enum {
+    MAX_LEVELS = 32,
+    MEASURE_VECTORS = 1 << 16,
+    TRAIN_VECTORS = 1 << 12,
+    TRAIN_STEPS = 150,
+    SEARCH_STEPS = 6,
+    BATCH = 8
+};
 
 static const float ONE_GAIN[] = {1.0F};
 
@@ -198,7 +205,7 @@ static void levels_for(unsigned bits)
     double levels[MAX_LEVELS] = {0};
     int k[MAX_LEVELS];
     double worst;
-    const result trained = train(bits, tq_trellis_taps, levels, 3 * TRAIN_STEPS);
+    const result trained = train(bits, tq_trellis_taps, levels, TRAIN_STEPS);
     const double step = round_levels(bits, levels, trained.count, k);
     printf("%u bits: D %.5f while training with levels of any size; step %.5f, k =", bits, trained.distortion, step);
     for (int i = 0; i < 2 << bits; i++) {
@@ -207,10 +214,18 @@ static void levels_for(unsigned bits)
     printf("\nD %.5f with these, on other vectors\n", measure_rounded(bits, tq_trellis_taps, k, step, 128, &worst));
 }
 
+static double quick_distortion(unsigned bits, const unsigned taps[2])
+{
+    double levels[MAX_LEVELS] = {0};
+    return train(bits, taps, levels, SEARCH_STEPS).distortion;
+}
+
 static void search_taps(unsigned bits, long tries)
 {
     uint64_t state = 7;
-    double best = HUGE_VAL;
+    double best = quick_distortion(bits, tq_trellis_taps);
+    printf("in use: taps octal %o %o, D %.5f after %d training steps\n", tq_trellis_taps[0], tq_trellis_taps[1], best,
+           SEARCH_STEPS);
     for (long i = 0; i < tries; i++) {
         const unsigned taps[2] = {(unsigned)(tq_random_next(&state) % TQ_TRELLIS_WINDOWS),
                                   (unsigned)(tq_random_next(&state) % TQ_TRELLIS_WINDOWS)};
@@ -220,14 +235,14 @@ static void search_taps(unsigned bits, long tries)
             taps[1] == 0) {
             continue;
         }
-        double levels[MAX_LEVELS] = {0};
-        const result r = train(bits, taps, levels, TRAIN_STEPS / 2);
-        if (r.distortion < best) {
-            best = r.distortion;
+        const double d = quick_distortion(bits, taps);
+        if (d < best) {
+            best = d;
             printf("try %ld: taps octal %o %o, D %.5f\n", i, taps[0], taps[1], best);
             fflush(stdout);
         }
     }
+    printf("%ld pairs tried\n", tries);
 }
 
 int main(int argc, char **argv)

@@ -15,7 +15,8 @@
  *
  * Tail-biting asks for a sequence that ends in the state it started in. Two passes find one: the first runs over the
  * last WINDOW coordinates and on over the first WINDOW ones, from all states alike, and takes the state at the seam of
- * the cheapest path; the second starts and ends in that state.
+ * the cheapest path; the second starts and ends in that state. Vectors shorter than the window have no room for that;
+ * for them all 64 states are tried.
  *
  * The integers. x_t = rint(y_t * g * 8192 / norm), clamped to +-32767: four standard deviations. e = |x_t - target| as
  * uint16, doubled with saturation b - 2 times so that finer codes use the same range; cost = e * e >> 16, minus the
@@ -52,6 +53,7 @@ typedef struct search {
     size_t dim;
     int16_t x[LANE_FLOATS];
     uint16_t metric[STATES * LANES];
+    uint32_t removed[LANES];      /* What normalising has subtracted. */
     uint64_t second[LANE_FLOATS]; /* Bit n: predecessor n / 2 + 32 won at state n. */
     uint8_t seam[LANES];          /* State before coordinate 0, which is also that after the last. */
 } search;
@@ -126,25 +128,28 @@ INLINE void normalise(search *s, size_t lanes)
     for (size_t i = 0; i < STATES * lanes; i++) {
         s->metric[i] = (uint16_t)(s->metric[i] - least[i % lanes]);
     }
+    for (size_t lane = 0; lane < lanes; lane++) {
+        s->removed[lane] += least[lane];
+    }
 }
 
 /* First pass: where to start and end. seam_of[n] is the state at the seam of the best path that ends in n. */
 INLINE void find_seam(search *s, size_t lanes)
 {
-    const size_t window = s->dim < WINDOW ? s->dim : WINDOW;
     uint8_t seam_of[LANES][STATES];
     uint64_t second[LANES];
     memset(s->metric, 0, sizeof s->metric);
-    for (size_t step = 0; step < 2 * window; step++) {
-        if (step == window) {
+    memset(s->removed, 0, sizeof s->removed);
+    for (size_t step = 0; step < 2 * WINDOW; step++) {
+        if (step == WINDOW) {
             for (size_t n = 0; n < STATES; n++) {
                 for (size_t lane = 0; lane < lanes; lane++) {
                     seam_of[lane][n] = (uint8_t)n;
                 }
             }
         }
-        advance(s, lanes, (s->dim - window + step) % s->dim, second);
-        for (size_t lane = 0; step >= window && lane < lanes; lane++) {
+        advance(s, lanes, (s->dim - WINDOW + step) % s->dim, second);
+        for (size_t lane = 0; step >= WINDOW && lane < lanes; lane++) {
             uint8_t before[STATES];
             memcpy(before, seam_of[lane], sizeof before);
             for (size_t n = 0; n < STATES; n++) {
@@ -166,9 +171,10 @@ INLINE void find_seam(search *s, size_t lanes)
     }
 }
 
-/* Second pass, and back: coded[t * lanes + lane] is u[t]. */
-INLINE void find_path(search *s, size_t lanes, uint8_t *coded)
+/* From the seam round to the seam. */
+INLINE void go_round(search *s, size_t lanes)
 {
+    memset(s->removed, 0, sizeof s->removed);
     for (size_t i = 0; i < STATES * lanes; i++) {
         s->metric[i] = i / lanes == s->seam[i % lanes] ? 0 : FORBIDDEN;
     }
@@ -178,6 +184,37 @@ INLINE void find_path(search *s, size_t lanes, uint8_t *coded)
             normalise(s, lanes);
         }
     }
+}
+
+/* For short vectors, in the place of the first pass: the seam whose way round costs least. */
+INLINE void try_all_seams(search *s, size_t lanes)
+{
+    uint32_t least[LANES];
+    uint8_t best[LANES];
+    memset(least, 0xFF, sizeof least);
+    for (size_t seam = 0; seam < STATES; seam++) {
+        memset(s->seam, (int)seam, sizeof s->seam);
+        go_round(s, lanes);
+        for (size_t lane = 0; lane < lanes; lane++) {
+            const uint32_t cost = s->removed[lane] + s->metric[seam * lanes + lane];
+            if (cost < least[lane]) {
+                least[lane] = cost;
+                best[lane] = (uint8_t)seam;
+            }
+        }
+    }
+    memcpy(s->seam, best, sizeof best);
+}
+
+/* coded[t * lanes + lane] is u[t]. */
+INLINE void find_coded_bits(search *s, size_t lanes, uint8_t *coded)
+{
+    if (s->dim < WINDOW) {
+        try_all_seams(s, lanes);
+    } else {
+        find_seam(s, lanes);
+    }
+    go_round(s, lanes);
     for (size_t lane = 0; lane < lanes; lane++) {
         size_t state = s->seam[lane];
         for (size_t t = s->dim; t-- > 0;) {
@@ -259,8 +296,7 @@ INLINE void encode_lanes(const tq_code *code, size_t lanes, const float *y, cons
                 s.x[t * lanes + lane] = (int16_t)(x > 32767 ? 32767 : x < -32767 ? -32767 : x);
             }
         }
-        find_seam(&s, lanes);
-        find_path(&s, lanes, coded);
+        find_coded_bits(&s, lanes, coded);
         for (size_t lane = 0; lane < lanes; lane++) {
             if (sum_squares[lane] >= 0x1p-126F) {
                 consider(code, &s, lanes, lane, y + lane * dim, sum_squares[lane], coded, &best[lane]);
