@@ -19,8 +19,9 @@
 enum {
     MAX_LEVELS = 32,
     MEASURE_VECTORS = 1 << 16,
-    TRAIN_VECTORS = 1 << 12,
+    TRAIN_VECTORS = 1 << 14,
     TRAIN_STEPS = 150,
+    SEARCH_VECTORS = 1 << 12,
     SEARCH_STEPS = 6,
     BATCH = 8
 };
@@ -115,7 +116,7 @@ static tq_trellis trellis_with(unsigned bits, const unsigned taps[2], const doub
 
 /* Lloyd iterations: encode, then move every level to the mean of what was rounded to it, keeping the code
  * antisymmetric. `levels` is the start, or the Lloyd-Max levels of one bit more if its first entry is 0. */
-static result train(unsigned bits, const unsigned taps[2], double *levels, int steps)
+static result train(unsigned bits, const unsigned taps[2], double *levels, int steps, size_t n_vectors)
 {
     const size_t n_levels = (size_t)2 << bits;
     if (levels[0] == 0) {
@@ -129,7 +130,7 @@ static result train(unsigned bits, const unsigned taps[2], double *levels, int s
     result r = {0};
     for (int step = 0; step < steps; step++) {
         const tq_trellis trellis = trellis_with(bits, taps, levels);
-        r = run(&trellis, levels, 128, TRAIN_VECTORS, 1000 + (uint64_t)step);
+        r = run(&trellis, levels, 128, n_vectors, 1000 + (uint64_t)step);
         for (size_t i = 0; i < n_levels / 2; i++) {
             const size_t mirror = n_levels - 1 - i;
             const double mean = (r.sum[mirror] - r.sum[i]) / fmax(1, r.count[mirror] + r.count[i]);
@@ -205,7 +206,7 @@ static void levels_for(unsigned bits)
     double levels[MAX_LEVELS] = {0};
     int k[MAX_LEVELS];
     double worst;
-    const result trained = train(bits, tq_trellis_taps, levels, TRAIN_STEPS);
+    const result trained = train(bits, tq_trellis_taps, levels, TRAIN_STEPS, TRAIN_VECTORS);
     const double step = round_levels(bits, levels, trained.count, k);
     printf("%u bits: D %.5f while training with levels of any size; step %.5f, k =", bits, trained.distortion, step);
     for (int i = 0; i < 2 << bits; i++) {
@@ -217,7 +218,7 @@ static void levels_for(unsigned bits)
 static double quick_distortion(unsigned bits, const unsigned taps[2])
 {
     double levels[MAX_LEVELS] = {0};
-    return train(bits, taps, levels, SEARCH_STEPS).distortion;
+    return train(bits, taps, levels, SEARCH_STEPS, SEARCH_VECTORS).distortion;
 }
 
 static void search_taps(unsigned bits, long tries)
