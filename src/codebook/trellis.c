@@ -13,8 +13,8 @@ const unsigned tq_trellis_taps[2] = {026, 0141}; /* Octal: u[t-1], u[t-2], u[t-4
 
 static const int8_t LEVELS_2[8] = {-116, -66, -36, -12, 11, 35, 65, 115};
 static const int8_t LEVELS_3[16] = {-120, -87, -65, -49, -36, -25, -15, -5, 4, 14, 24, 35, 48, 64, 86, 119};
-static const int8_t LEVELS_4[32] = {-121, -99, -84, -73, -63, -55, -48, -42, -36, -31, -26, -21, -16, -12, -7, -3,
-                                    2,    6,   11,  15,  20,  25,  30,  35,  41,  47,  54,  62,  72,  83,  98, 120};
+static const int8_t LEVELS_4[32] = {-125, -101, -85, -73, -63, -54, -47, -41, -35, -30, -25, -20, -16, -11, -7,  -3,
+                                    2,    6,    10,  15,  19,  24,  29,  34,  40,  46,  53,  62,  72,  84,  100, 124};
 
 static unsigned parity(unsigned bits)
 {
@@ -49,7 +49,7 @@ void tq_trellis_init(tq_trellis *trellis, unsigned bits)
         tq_trellis_make(trellis, bits, tq_trellis_taps, LEVELS_3, 0.02053F);
         break;
     default:
-        tq_trellis_make(trellis, bits, tq_trellis_taps, LEVELS_4, 0.02548F);
+        tq_trellis_make(trellis, bits, tq_trellis_taps, LEVELS_4, 0.02415F);
         break;
     }
 }
