@@ -300,8 +300,8 @@ TQ_API tq_status tq_codec_describe(const tq_codec *codec, tq_codec_desc *desc);
  *
  * x: [n, dim] of `dtype`, rows `x_stride` elements apart (0: dim). codes: [n] rows, written from the start of `codes`.
  * A vector whose scale rounds to zero in fp16 (a norm below about 3e-8) becomes a row of zero bytes and decodes to
- * zero; one whose scale is beyond fp16 (a norm above 65504) keeps its direction and is stored at 65504. TQ_FORMAT_F16
- * saturates each element at +-65504.
+ * zero; one whose scale is beyond fp16 (a norm above 65504) keeps its direction and is stored at 65504 (in a prod
+ * format the direction suffers, because the residual saturates too). TQ_FORMAT_F16 saturates each element at +-65504.
  *
  * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, unknown dtype, 0 < x_stride < dim, sizes that overflow);
  *         TQ_ERR_BUFFER_TOO_SMALL (codes_size < n * tq_codec_bytes()); TQ_ERR_NONFINITE (NaN or infinity in x). */
@@ -324,8 +324,9 @@ TQ_API tq_status tq_decode(const tq_codec *codec, const void *codes, size_t code
  * q: [n_q, dim] of `q_dtype`, rows `q_stride` elements apart (0: dim). codes: [n_keys] rows. scores: [n_q, n_keys] f32,
  * rows `scores_stride` elements apart (0: n_keys); elements between rows are not touched. `scale` is what attention
  * multiplies with, usually 1/sqrt(dim); it is used as it is, also 0.
- * Not promised: bit-equal results on different backends (docs/numerics.md has the budget). Rows are not checked here:
- * rows that tq_decode would refuse give meaningless scores, never a crash.
+ * Not promised: bit-equal results on different backends (docs/numerics.md has the budget); finite scores where
+ * |scale| |q| |k| is beyond f32. Rows are not checked here: rows that tq_decode would refuse give meaningless scores,
+ * never a crash.
  *
  * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, unknown dtype, stride shorter than its row, sizes that
  *         overflow); TQ_ERR_BUFFER_TOO_SMALL (codes_size < n_keys rows); TQ_ERR_NONFINITE (in q, or scale). */
@@ -339,7 +340,7 @@ TQ_API tq_status tq_attention_scores(const tq_codec *codec, const void *q, tq_dt
  * w: [n_q, n] f32, rows `w_stride` elements apart (0: n); zero weights cost nothing. codes: [n] rows.
  * out: [n_q, dim] f32, rows `out_stride` elements apart (0: dim); elements between rows are not touched. With n = 0
  * (and n_q > 0) the sums are empty and `out` is set to zero.
- * Not promised and not checked: as for tq_attention_scores.
+ * Not promised and not checked: as for tq_attention_scores. A call with few rows of w stays on one thread.
  *
  * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, stride shorter than its row, sizes that overflow);
  *         TQ_ERR_BUFFER_TOO_SMALL (codes_size < n rows); TQ_ERR_NONFINITE (in w). */

@@ -41,7 +41,7 @@ static tq_status check_desc(const tq_context *context, const tq_codec_desc *desc
     if (desc->effort < TQ_EFFORT_DEFAULT || desc->effort > TQ_EFFORT_BEST) {
         return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_codec_create: unknown effort");
     }
-    if (desc->rotation == TQ_ROTATION_HADAMARD && tq_hadamard_order(desc->dim) == 0) {
+    if (desc->format != TQ_FORMAT_F16 && desc->rotation == TQ_ROTATION_HADAMARD && tq_hadamard_order(desc->dim) == 0) {
         return tq_fail(context, TQ_ERR_UNSUPPORTED,
                        "tq_codec_create: no Hadamard rotation for this dim, which must be m * 2^a with m one of 1, 12, "
                        "20, 28, 36");

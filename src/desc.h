@@ -39,6 +39,7 @@ static inline bool tq_desc_write(const void *copy, void *desc, size_t known, siz
     }
     const size_t used = size < known ? size : known;
     memcpy((char *)desc + sizeof size, (const char *)copy + sizeof size, used - sizeof size);
+    memset((char *)desc + used, 0, size - used);
     return true;
 }
 

@@ -77,7 +77,7 @@ static bool describe_rows(const tq_codec *codec, float_rows *rows, const void *x
                          .dtype = dtype,
                          .length = length,
                          .stride = step * element,
-                         .n = n};
+                         .n = length == 0 ? 0 : n}; /* Empty rows need not exist. */
     return true;
 }
 
@@ -235,6 +235,9 @@ tq_status tq_attention_scores(const tq_codec *codec, const void *q, tq_dtype q_d
     if (codec == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
+    if (n_q == 0 || n_keys == 0) {
+        return TQ_OK;
+    }
     float_rows queries;
     float_rows outputs;
     if (!describe_rows(codec, &queries, q, q_dtype, q_stride, codec->code.dim, n_q)) {
@@ -296,7 +299,10 @@ static void sum_block(void *arg, size_t index)
     const size_t count = block_length(work->n_q, per_block, index);
     float sums[TQ_BATCH_FLOATS] = {0};
     float sign_sums[TQ_BATCH_FLOATS] = {0};
-    tq_rows_sum(codec, work->w + begin * work->w_stride, work->w_stride, count, work->codes, work->n, sums, sign_sums);
+    if (work->n > 0) { /* Else w and codes may be null. */
+        tq_rows_sum(codec, work->w + begin * work->w_stride, work->w_stride, count, work->codes, work->n, sums,
+                    sign_sums);
+    }
     for (size_t i = 0; i < count; i++) {
         tq_sum_finish(codec, sums + i * dim, sign_sums + i * dim, work->out + (begin + i) * work->out_stride);
     }
@@ -307,6 +313,9 @@ tq_status tq_weighted_sum(const tq_codec *codec, const float *w, size_t w_stride
 {
     if (codec == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
+    }
+    if (n_q == 0) {
+        return TQ_OK;
     }
     float_rows weights;
     float_rows outputs;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Checks the text of every file: characters, line ends, SPDX lines, lengths. Prints what is wrong; exits 1 if anything is.
+# shellcheck disable=SC2044 # no file name of this project has a blank in it
 set -eu
 cd "$(dirname "$0")/.."
 export LC_ALL=C

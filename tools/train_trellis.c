@@ -18,6 +18,7 @@
 
 enum {
     MAX_LEVELS = 32,
+    MAX_DIM = 256,
     MEASURE_VECTORS = 1 << 16,
     TRAIN_VECTORS = 1 << 14,
     TRAIN_STEPS = 150,
@@ -63,9 +64,9 @@ static result run(const tq_trellis *trellis, const double *levels, size_t dim, s
     const size_t n_levels = (size_t)2 << trellis->bits;
     result r = {0};
     for (size_t done = 0; done < n_vectors; done += BATCH) {
-        float y[BATCH * TQ_MAX_DIM];
+        float y[BATCH * MAX_DIM];
         float sum_squares[BATCH];
-        uint8_t rows[BATCH * (2 + TQ_MAX_DIM)];
+        uint8_t rows[BATCH * (2 + MAX_DIM)];
         for (size_t v = 0; v < BATCH; v++) {
             double squares = 0;
             for (size_t j = 0; j < dim; j++) {
@@ -76,7 +77,7 @@ static result run(const tq_trellis *trellis, const double *levels, size_t dim, s
         }
         tq_trellis_encode_scalar(&code, y, sum_squares, BATCH, rows);
         for (size_t v = 0; v < BATCH; v++) {
-            float markers[TQ_MAX_DIM];
+            float markers[MAX_DIM];
             double yy = 0;
             double yc = 0;
             double cc = 0;
@@ -102,7 +103,7 @@ static result run(const tq_trellis *trellis, const double *levels, size_t dim, s
 static tq_trellis trellis_with(unsigned bits, const unsigned taps[2], const double *levels)
 {
     tq_trellis trellis;
-    int8_t markers[MAX_LEVELS];
+    int8_t markers[MAX_LEVELS] = {0};
     const int n_levels = 2 << bits;
     for (int i = 0; i < n_levels; i++) {
         markers[i] = (int8_t)(i - n_levels / 2);

@@ -12,8 +12,11 @@ static void add_row(const float *w, size_t w_stride, size_t n_q, float factor, c
                     float *sums)
 {
     for (size_t i = 0; i < n_q; i++) {
+        if (w[i * w_stride] == 0) {
+            continue;
+        }
         const float weight = w[i * w_stride] * factor;
-        for (size_t j = 0; weight != 0 && j < dim; j++) {
+        for (size_t j = 0; j < dim; j++) {
             sums[i * dim + j] += weight * values[j];
         }
     }

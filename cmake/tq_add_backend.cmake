@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: MIT
+# Adds the kernels of one folder of src/kernels/ to the library:
+#
+#     tq_add_backend(x86 SOURCES encode_avx2.c scores_avx2.c FLAGS -mavx2 -mfma)
+#
+# FLAGS go to these sources alone; a folder whose files need different flags has one call for each.
+function(tq_add_backend folder)
+    cmake_parse_arguments(PARSE_ARGV 1 backend "" "" "SOURCES;FLAGS")
+    list(TRANSFORM backend_SOURCES PREPEND src/kernels/${folder}/)
+    target_sources(turboquant_objects PRIVATE ${backend_SOURCES})
+    set_source_files_properties(${backend_SOURCES} PROPERTIES COMPILE_OPTIONS "${backend_FLAGS}")
+endfunction()
