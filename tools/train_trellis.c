@@ -2,7 +2,7 @@
  *
  * Where the tables in src/codebook/trellis.c come from.
  *
- *     train_trellis measure            D of the codes as they are, at several dimensions, and the worst vector
+ *     train_trellis measure [VECTORS]  D of the codes as they are, at several dimensions, and the worst vector
  *     train_trellis levels BITS        trains levels for the taps in use, rounds them to int8 and measures both
  *     train_trellis taps BITS TRIES    trains levels for random pairs of taps and prints every better pair
  *
@@ -168,22 +168,22 @@ static double round_levels(unsigned bits, const double *levels, const double *co
 }
 
 static double measure_rounded(unsigned bits, const unsigned taps[2], const int *k, double step, size_t dim,
-                              double *worst)
+                              size_t n_vectors, double *worst)
 {
     double levels[MAX_LEVELS];
     for (int i = 0; i < 2 << bits; i++) {
         levels[i] = (k[i] + 0.5) * step;
     }
     const tq_trellis trellis = trellis_with(bits, taps, levels);
-    const result r = run(&trellis, levels, dim, MEASURE_VECTORS, 1);
+    const result r = run(&trellis, levels, dim, n_vectors, 1);
     *worst = r.worst;
     return r.distortion;
 }
 
-static void measure(void)
+static void measure(size_t n_vectors)
 {
     static const size_t dims[] = {64, 80, 96, 112, 128, 256};
-    printf("D (lsq, one rounding) on %d Gaussian vectors, and the worst of them\n", MEASURE_VECTORS);
+    printf("D (lsq, one rounding) on %zu Gaussian vectors, and the worst of them\n", n_vectors);
     for (unsigned bits = 2; bits <= 4; bits++) {
         tq_trellis used;
         int k[MAX_LEVELS];
@@ -194,7 +194,7 @@ static void measure(void)
         printf("turbo%ut", bits);
         for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
             double worst;
-            const double d = measure_rounded(bits, tq_trellis_taps, k, (double)used.step, dims[i], &worst);
+            const double d = measure_rounded(bits, tq_trellis_taps, k, (double)used.step, dims[i], n_vectors, &worst);
             printf("  d=%zu %.5f (%.4f)", dims[i], d, worst);
             fflush(stdout);
         }
@@ -213,7 +213,8 @@ static void levels_for(unsigned bits)
     for (int i = 0; i < 2 << bits; i++) {
         printf(" %d", k[i]);
     }
-    printf("\nD %.5f with these, on other vectors\n", measure_rounded(bits, tq_trellis_taps, k, step, 128, &worst));
+    printf("\nD %.5f with these, on other vectors\n",
+           measure_rounded(bits, tq_trellis_taps, k, step, 128, MEASURE_VECTORS, &worst));
 }
 
 static double quick_distortion(unsigned bits, const unsigned taps[2])
@@ -250,14 +251,15 @@ static void search_taps(unsigned bits, long tries)
 int main(int argc, char **argv)
 {
     const unsigned bits = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
-    if (argc == 2 && strcmp(argv[1], "measure") == 0) {
-        measure();
+    if ((argc == 2 || argc == 3) && strcmp(argv[1], "measure") == 0) {
+        const unsigned long wanted = argc == 3 ? strtoul(argv[2], NULL, 10) : MEASURE_VECTORS;
+        measure(wanted / BATCH * BATCH);
     } else if (argc == 3 && strcmp(argv[1], "levels") == 0 && bits >= 2 && bits <= 4) {
         levels_for(bits);
     } else if (argc == 4 && strcmp(argv[1], "taps") == 0 && bits >= 2 && bits <= 4) {
         search_taps(bits, strtol(argv[3], NULL, 10));
     } else {
-        fprintf(stderr, "usage: train_trellis measure | levels BITS | taps BITS TRIES (BITS is 2, 3 or 4)\n");
+        fprintf(stderr, "usage: train_trellis measure [VECTORS] | levels BITS | taps BITS TRIES (BITS is 2, 3 or 4)\n");
         return 2;
     }
     return 0;
