@@ -12,7 +12,7 @@ struct column {
     int decimals;
 };
 
-enum { COLUMNS = 11 };
+enum { COLUMNS = 12 };
 
 static const struct column columns[COLUMNS] = {
     {"bytes_per_vector", "bytes", 6, 0},
@@ -23,6 +23,7 @@ static const struct column columns[COLUMNS] = {
     {"attn_kl", "attn KL", 9, 6},
     {"attn_top1", "top-1", 6, 3},
     {"encode_ns", "enc ns", 8, 1},
+    {"encode_single_ns", "enc1 ns", 8, 1},
     {"decode_ns", "dec ns", 7, 1},
     {"score_ns", "score ns", 8, 2},
     {"score_vs_f16", "x f16", 6, 2},
@@ -40,6 +41,7 @@ static void row_values(const struct report *report, size_t row, double values[CO
                                       quality->attn_kl,
                                       quality->attn_top1,
                                       timing->encode_ns,
+                                      timing->encode_single_ns,
                                       timing->decode_ns,
                                       timing->score_ns,
                                       timing->score_vs_f16};
@@ -62,8 +64,8 @@ void report_head(FILE *out, const struct report *report)
             (unsigned)qkv->tokens, (unsigned)qkv->layers, (unsigned)qkv->q_heads, (unsigned)qkv->kv_heads);
     fprintf(out, "quality:  causal attention of every query head at %zu positions, against double precision\n",
             positions.count);
-    fprintf(out, "speed:    median of %zu interleaved rounds; enc, dec: %d vectors at a time;\n", report->rounds,
-            TIMING_VECTORS);
+    fprintf(out, "speed:    median of %zu interleaved rounds; enc, dec: %d vectors in a call, enc1: one;\n",
+            report->rounds, TIMING_VECTORS);
     fprintf(out, "          score: 1 query against %d keys, the same ones every time (in cache; %zu KiB in f16)\n",
             TIMING_KEYS, TIMING_KEYS * f16->row_bytes / 1024);
     fprintf(out, "x f16:    scores of f16 in this run / scores of the format (over 1 is faster);\n");
@@ -97,7 +99,7 @@ void report_table(FILE *out, const struct report *report)
         out,
         "\nbytes: of one encoded vector; ratio: f16's bytes / these. D: mean of |x - x'|^2 / |x|^2. out err: relative\n"
         "error of the attention outputs. attn KL: divergence of the attention weights, nats. top-1: queries whose\n"
-        "heaviest key stays the heaviest. ns: per vector for enc and dec, per key for score.\n");
+        "heaviest key stays the heaviest. ns: per vector for enc, enc1 and dec, per key for score.\n");
 }
 
 static void json_string(FILE *out, const char *text)

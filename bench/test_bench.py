@@ -19,7 +19,7 @@ import unittest
 
 BENCH = SAMPLE = None  # Set from the command line.
 ROW_KEYS = ["format", "bytes_per_vector", "d_key", "d_value", "cosine_key", "attn_output_error", "attn_kl",
-            "attn_top1", "encode_ns", "decode_ns", "score_ns", "score_vs_f16"]
+            "attn_top1", "encode_ns", "encode_single_ns", "decode_ns", "score_ns", "score_vs_f16"]
 
 
 def bench(*arguments, **environment):
@@ -138,7 +138,7 @@ class Results(Folder):
         self.assertTrue(all(name == "f16" or "turbo4" in name for name in rows), list(rows))
         for row in rows.values():
             self.assertEqual(list(row), ROW_KEYS)
-            for key in ("encode_ns", "decode_ns", "score_ns", "score_vs_f16"):
+            for key in ("encode_ns", "encode_single_ns", "decode_ns", "score_ns", "score_vs_f16"):
                 self.assertGreater(row[key], 0.0, (row["format"], key))
         self.assertEqual(rows["f16"]["score_vs_f16"], 1.0)
 

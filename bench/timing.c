@@ -10,9 +10,9 @@
 
 #define SLICE_NS 2e6 /* Long against the clock's resolution, short against a machine's changes of speed. */
 
-enum operation { ENCODE, DECODE, SCORES, OPERATIONS };
+enum operation { ENCODE, ENCODE_SINGLE, DECODE, SCORES, OPERATIONS };
 
-static const size_t operation_items[OPERATIONS] = {TIMING_VECTORS, TIMING_VECTORS, TIMING_KEYS};
+static const size_t operation_items[OPERATIONS] = {TIMING_VECTORS, TIMING_VECTORS, TIMING_VECTORS, TIMING_KEYS};
 
 /* One format's rows, and what was measured on it. */
 struct lane {
@@ -26,6 +26,7 @@ struct work {
     struct lane *lanes;
     size_t lane_count;
     size_t rounds;
+    size_t dim;
     float *keys; /* [TIMING_KEYS][head_dim] */
     const float *query;
     float scale;
@@ -47,6 +48,11 @@ static void call(const struct work *work, const struct lane *lane, enum operatio
     switch (operation) {
     case ENCODE:
         format->calls->encode(format->keys, work->keys, TIMING_VECTORS, work->encoded);
+        break;
+    case ENCODE_SINGLE:
+        for (size_t i = 0; i < TIMING_VECTORS; i++) {
+            format->calls->encode(format->keys, work->keys + i * work->dim, 1, work->encoded);
+        }
         break;
     case DECODE:
         format->calls->decode(format->keys, lane->rows, TIMING_VECTORS, work->decoded);
@@ -115,6 +121,7 @@ static void finish(const struct work *work, double *ratios, struct timing *timin
     }
     for (size_t i = 0; i < work->lane_count; i++) {
         timings[i].encode_ns = median(work->lanes[i].ns[ENCODE], work->rounds);
+        timings[i].encode_single_ns = median(work->lanes[i].ns[ENCODE_SINGLE], work->rounds);
         timings[i].decode_ns = median(work->lanes[i].ns[DECODE], work->rounds);
         timings[i].score_ns = median(work->lanes[i].ns[SCORES], work->rounds);
     }
@@ -167,6 +174,7 @@ bool timing_measure(const struct formats *formats, const struct qkv *qkv, size_t
         .lanes = calloc(formats->count, sizeof *work.lanes),
         .lane_count = formats->count,
         .rounds = rounds,
+        .dim = dim,
         .keys = malloc(TIMING_KEYS * dim * sizeof *work.keys),
         .query = qkv_queries(qkv, 0, 0) + (qkv->tokens - 1) * dim,
         .scale = (float)(1.0 / sqrt((double)dim)),

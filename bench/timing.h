@@ -18,10 +18,11 @@ enum {
 };
 
 struct timing {
-    double encode_ns;    /* Per vector. */
-    double decode_ns;    /* Per vector. */
-    double score_ns;     /* Per key. */
-    double score_vs_f16; /* Median over the rounds of (time of f16 / time of the format), both of the same round. */
+    double encode_ns;        /* Per vector, TIMING_VECTORS in a call. */
+    double encode_single_ns; /* Per vector, one in a call, as when decoding. */
+    double decode_ns;        /* Per vector. */
+    double score_ns;         /* Per key. */
+    double score_vs_f16;     /* Median over the rounds of (time of f16 / time of the format), both of the same round. */
 };
 
 /* Medians over `rounds` of the thread's CPU time. In each round every format has one slice of each operation, so that a
