@@ -70,7 +70,8 @@ INLINE floats load_halves(const uint8_t *p)
 
 INLINE void store_halves(uint8_t *p, const float *x)
 {
-    const __m256i halves = _mm512_cvtps_ph(_mm512_loadu_ps(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256i halves =
+        _mm512_maskz_cvtps_ph(0xFFFF, _mm512_loadu_ps(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     _mm256_storeu_si256((__m256i *)(void *)p, halves);
 }
 
