@@ -174,6 +174,18 @@ class Results(Folder):
             for key in ("cosine_key", "attn_top1"):
                 self.assertGreater(rows[better][key], rows[worse][key], (better, worse, key))
 
+    def test_trellis_formats(self):
+        """At equal bytes, less error than the plain formats in every measure; D within 3 % of that of Gaussian vectors
+        (.0800 .0217 .0057 with scale lsq: docs/numerics.md)."""
+        _, rows = self.measure("--filter", "^turbo[234]t?$")
+        for bits, d_lsq in ((2, 0.0800), (3, 0.0217), (4, 0.0057)):
+            trellis, plain = rows[f"turbo{bits}t"], rows[f"turbo{bits}"]
+            self.assertAlmostEqual(trellis["d_key"] / (2 - 2 * (1 - d_lsq) ** 0.5), 1, delta=0.03)
+            self.assertAlmostEqual(trellis["d_value"] / (1 / (1 - d_lsq) - 1), 1, delta=0.03)
+            self.assertEqual(trellis["bytes_per_vector"], plain["bytes_per_vector"])
+            for key in ("d_key", "d_value", "attn_output_error", "attn_kl"):
+                self.assertLess(trellis[key], plain[key], (bits, key))
+
     def test_repeatable_and_seeded(self):
         quality = ROW_KEYS[1:8]
         data = self.file(qkv())

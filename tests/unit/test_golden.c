@@ -3,6 +3,7 @@
  * Golden rows: the bytes that encoders write are frozen in tests/golden/rows.txt.
  *
  *     test_golden FILE            compares
+ *     test_golden --decode FILE   prints what the rows decode to, one line of numbers each, for second_decoder.py
  *     test_golden --write FILE    writes the file; for new cases only, never to make a comparison pass
  *
  * Rows of the Hadamard formats and of f16 must be equal to the byte, on every machine, compiler and backend. The
@@ -230,22 +231,52 @@ static void check_case(const tq_context *context, const struct golden *golden, c
     tq_codec_destroy(codec);
 }
 
-static void compare_golden(void **state)
+static FILE *open_golden(void)
 {
-    char line[MAX_LINE];
-    int seen[64] = {0}; /* By format. */
     FILE *file = fopen(golden_file, "r");
     if (!file) {
         fail_msg("%s cannot be opened", golden_file);
-        return;
     }
-    while (fgets(line, sizeof line, file)) {
-        struct golden golden;
-        if (line[0] == '#') {
-            continue;
+    return file;
+}
+
+/* Reads the next case and its line; 0 at the end of the file. */
+static int next_case(FILE *file, char line[MAX_LINE], struct golden *golden)
+{
+    do {
+        if (!fgets(line, MAX_LINE, file)) {
+            return 0;
         }
-        assert_non_null(strchr(line, '\n'));
-        parse_case(line, &golden);
+    } while (line[0] == '#');
+    assert_non_null(strchr(line, '\n'));
+    parse_case(line, golden);
+    return 1;
+}
+
+static void print_decoded(void **state)
+{
+    char line[MAX_LINE];
+    struct golden golden;
+    FILE *file = open_golden();
+    while (next_case(file, line, &golden)) {
+        float x[MAX_DIM];
+        tq_codec *codec = open_codec_desc(*state, &golden.desc);
+        assert_status(tq_decode(codec, golden.row, golden.row_size, 1, x, TQ_DTYPE_F32, 0), TQ_OK);
+        for (uint32_t j = 0; j < golden.desc.dim; j++) {
+            printf("%.9g%c", (double)x[j], j + 1 < golden.desc.dim ? ' ' : '\n');
+        }
+        tq_codec_destroy(codec);
+    }
+    fclose(file);
+}
+
+static void compare_golden(void **state)
+{
+    char line[MAX_LINE];
+    struct golden golden;
+    int seen[64] = {0}; /* By format. */
+    FILE *file = open_golden();
+    while (next_case(file, line, &golden)) {
         check_case(*state, &golden, line);
         assert_in_range(golden.desc.format, 0, 63);
         seen[golden.desc.format]++;
@@ -259,11 +290,19 @@ static void compare_golden(void **state)
 int main(int argc, char **argv)
 {
     const int writes = argc == 3 && strcmp(argv[1], "--write") == 0;
-    if (argc != 2 && !writes) {
-        fprintf(stderr, "usage: test_golden [--write] FILE\n");
+    const int decodes = argc == 3 && strcmp(argv[1], "--decode") == 0;
+    if (argc != 2 && !writes && !decodes) {
+        fprintf(stderr, "usage: test_golden [--write | --decode] FILE\n");
         return 2;
     }
     golden_file = argv[argc - 1];
+    if (decodes) { /* Not as a test: cmocka's report would stand between the numbers. */
+        void *context;
+        setup_context(&context);
+        print_decoded(&context);
+        teardown_context(&context);
+        return 0;
+    }
     const struct CMUnitTest writing[] = {cmocka_unit_test(write_golden)};
     const struct CMUnitTest comparing[] = {cmocka_unit_test(compare_golden)};
     return writes ? cmocka_run_group_tests(writing, setup_context, teardown_context)

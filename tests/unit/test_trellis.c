@@ -139,12 +139,12 @@ static void test_seam(void **state)
         size_t dim;
         double excess;
     } cases[] = {{24, 0}, {32, 0}, {40, 0.10}, {64, 0.05}, {128, 0.02}};
+    enum { N = 40 };
     struct rng rng = rng_seeded(12);
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        const int n = quick() ? 5 : 40;
         double found = 0;
         double least = 0;
-        for (int vector = 0; vector < n; vector++) {
+        for (int vector = 0; vector < N; vector++) {
             long cost[128][4];
             unsigned char coded[128];
             tq_codec *codec = open_codec(*state, 128, FORMATS[vector % N_FORMATS]);
