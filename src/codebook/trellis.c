@@ -32,7 +32,7 @@ void tq_trellis_make(tq_trellis *trellis, unsigned bits, const unsigned taps[2],
     trellis->step = step;
     for (size_t i = 0; i < (size_t)2 << bits; i++) {
         trellis->k[i] = k[i];
-        trellis->target[i] = (int16_t)rintf((float)(2 * k[i] + 1) * (step * (TQ_TRELLIS_UNIT / 2)));
+        trellis->target[i] = (int16_t)rintf((float)(2 * k[i] + 1) * (step * (0.5F * TQ_TRELLIS_UNIT)));
     }
     for (unsigned window = 0; window < TQ_TRELLIS_WINDOWS; window++) {
         trellis->subset[window] = (uint8_t)(2 * parity(window & taps[1]) + parity(window & taps[0]));
