@@ -22,7 +22,7 @@ static const tq_kernels *kernels_of(const tq_codec *codec)
     return &codec->context->kernels;
 }
 
-static void rotate(const tq_codec *codec, const float *x, float *y)
+void tq_rotate(const tq_codec *codec, const float *x, float *y)
 {
     const tq_rotation_plan *plan = &codec->rotation;
     if (plan->dense != NULL) {
@@ -39,7 +39,7 @@ static void scale_by(float *x, size_t dim, float factor)
     }
 }
 
-static void unrotate(const tq_codec *codec, const float *y, float *x)
+void tq_unrotate(const tq_codec *codec, const float *y, float *x)
 {
     const tq_rotation_plan *plan = &codec->rotation;
     if (plan->dense != NULL) {
@@ -80,31 +80,39 @@ static float measure(const tq_codec *codec, float *x)
     return sum_squares;
 }
 
-void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows)
+void tq_rotated_encode(const tq_codec *codec, const float *y, const float *sum_squares, size_t n, uint8_t *rows)
 {
     const tq_kernels *kernels = kernels_of(codec);
     const tq_code *code = &codec->code;
-    float y[TQ_BATCH_FLOATS];
-    float sum_squares[TQ_BATCH_ROWS];
-    for (size_t i = 0; i < n && codec->family != TQ_FAMILY_HALF; i++) {
-        sum_squares[i] = measure(codec, x + i * code->dim);
-        rotate(codec, x + i * code->dim, y + i * code->dim);
-    }
     if (codec->family == TQ_FAMILY_TRELLIS) {
         kernels->trellis_encode(code, y, sum_squares, n, rows);
         return;
     }
     for (size_t i = 0; i < n; i++) {
         uint8_t *row = rows + i * code->row_bytes;
-        if (codec->family == TQ_FAMILY_HALF) {
-            kernels->half_encode(x + i * code->dim, code->dim, row);
-            continue;
-        }
         kernels->lloyd_encode(code, y + i * code->dim, sum_squares[i], row);
         if (codec->family == TQ_FAMILY_PROD && tq_load_le16(row) != 0) {
             encode_residual(codec, y + i * code->dim, row);
         }
     }
+}
+
+void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows)
+{
+    const tq_code *code = &codec->code;
+    float y[TQ_BATCH_FLOATS];
+    float sum_squares[TQ_BATCH_ROWS];
+    if (codec->family == TQ_FAMILY_HALF) {
+        for (size_t i = 0; i < n; i++) {
+            kernels_of(codec)->half_encode(x + i * code->dim, code->dim, rows + i * code->row_bytes);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        sum_squares[i] = measure(codec, x + i * code->dim);
+        tq_rotate(codec, x + i * code->dim, y + i * code->dim);
+    }
+    tq_rotated_encode(codec, y, sum_squares, n, rows);
 }
 
 bool tq_row_is_sound(const tq_codec *codec, const uint8_t *row)
@@ -132,11 +140,11 @@ void tq_row_decode(const tq_codec *codec, const uint8_t *row, float *x)
         break;
     case TQ_FAMILY_LLOYD:
         kernels_of(codec)->lloyd_decode(&codec->code, row, y);
-        unrotate(codec, y, x);
+        tq_unrotate(codec, y, x);
         break;
     case TQ_FAMILY_TRELLIS:
         kernels_of(codec)->trellis_decode(&codec->code, row, y);
-        unrotate(codec, y, x);
+        tq_unrotate(codec, y, x);
         break;
     case TQ_FAMILY_PROD:
         kernels_of(codec)->lloyd_decode(&codec->code, row, y);
@@ -155,7 +163,7 @@ void tq_query_prepare(const tq_codec *codec, float *q, float scale, float *rotat
         memcpy(rotated, q, dim * sizeof *q);
         return;
     }
-    rotate(codec, q, rotated);
+    tq_rotate(codec, q, rotated);
     if (codec->family == TQ_FAMILY_PROD) {
         const float d = (float)dim;
         kernels_of(codec)->multiply(codec->projection, dim, rotated, projected);
@@ -214,5 +222,5 @@ void tq_sum_finish(const tq_codec *codec, float *sum, const float *sign_sum, flo
             sum[j] += factor * back[j];
         }
     }
-    unrotate(codec, sum, x);
+    tq_unrotate(codec, sum, x);
 }

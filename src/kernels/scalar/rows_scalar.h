@@ -8,6 +8,12 @@
 #include "kernels/pack.h"
 #include "kernels/scalar/scalar.h"
 
+/* The scale of a row. Its sign bit belongs to pages. */
+static inline float tq_scale_read(const uint8_t *row)
+{
+    return tq_f32_from_f16(tq_load_le16(row) & 0x7FFF);
+}
+
 /* levels[j] = c[idx_j]; returns the scale s. */
 static inline float tq_lloyd_read(const tq_code *code, const uint8_t *row, float *levels)
 {
@@ -16,7 +22,7 @@ static inline float tq_lloyd_read(const tq_code *code, const uint8_t *row, float
     for (size_t j = 0; j < code->dim; j++) {
         levels[j] = code->centroids[index[j]];
     }
-    return tq_f32_from_f16(tq_load_le16(row));
+    return tq_scale_read(row);
 }
 
 /* levels[t] of a trellis code, from the planes of u and n as codebook/trellis.h says; returns the scale s. */
@@ -37,7 +43,7 @@ static inline float tq_trellis_read(const tq_code *code, const uint8_t *row, flo
         const size_t idx = (size_t)4 * (bits[t] >> 1) + trellis->subset[window];
         levels[t] = ((float)trellis->k[idx] + 0.5F) * trellis->step;
     }
-    return tq_f32_from_f16(tq_load_le16(row));
+    return tq_scale_read(row);
 }
 
 /* signs[j] = +-1; returns the length of the residual. */

@@ -27,6 +27,7 @@
  * is compiled for 1 and for LANES lanes; vectors do not touch each other, so the bytes are the same. */
 #include "kernels/exact.h"
 
+#include "compiler.h"
 #include "half.h"
 #include "kernels/pack.h"
 #include "kernels/scalar/scalar.h"
@@ -44,9 +45,6 @@ enum {
     FORBIDDEN = 20000 /* Start metric of all states but one in the second pass. */
 };
 
-#define INLINE static inline __attribute__((always_inline)) /* So that `lanes` is a constant. */
-#define APART  static __attribute__((noinline))             /* So that stack frames are not added up. */
-
 /* Up to LANES vectors on their way through the encoder. Index of lane l at coordinate or state i: i * lanes + l. */
 typedef struct search {
     const tq_trellis *trellis;
@@ -58,19 +56,19 @@ typedef struct search {
     uint8_t seam[LANES];          /* State before coordinate 0, which is also that after the last. */
 } search;
 
-INLINE uint16_t least_of(uint16_t a, uint16_t b)
+TQ_INLINE uint16_t least_of(uint16_t a, uint16_t b)
 {
     return a < b ? a : b;
 }
 
-INLINE uint16_t saturating_sum(uint16_t a, uint16_t b)
+TQ_INLINE uint16_t saturating_sum(uint16_t a, uint16_t b)
 {
     const uint16_t sum = (uint16_t)(a + b);
     return sum < a ? 0xFFFF : sum;
 }
 
 /* cost[s * lanes + lane] of the four subsets at coordinate t. */
-INLINE void subset_costs(const search *s, size_t lanes, size_t t, uint16_t *cost)
+TQ_INLINE void subset_costs(const search *s, size_t lanes, size_t t, uint16_t *cost)
 {
     const tq_trellis *trellis = s->trellis;
     uint16_t least[LANES];
@@ -99,7 +97,7 @@ INLINE void subset_costs(const search *s, size_t lanes, size_t t, uint16_t *cost
 }
 
 /* From the metrics before coordinate t to those after it. second[lane] receives a bit for each state. */
-INLINE void advance(search *s, size_t lanes, size_t t, uint64_t *second)
+TQ_INLINE void advance(search *s, size_t lanes, size_t t, uint64_t *second)
 {
     uint16_t cost[4 * LANES];
     uint16_t before[STATES * LANES];
@@ -118,7 +116,7 @@ INLINE void advance(search *s, size_t lanes, size_t t, uint64_t *second)
     }
 }
 
-INLINE void normalise(search *s, size_t lanes)
+TQ_INLINE void normalise(search *s, size_t lanes)
 {
     uint16_t least[LANES];
     memset(least, 0xFF, sizeof least);
@@ -134,7 +132,7 @@ INLINE void normalise(search *s, size_t lanes)
 }
 
 /* First pass: where to start and end. seam_of[n] is the state at the seam of the best path that ends in n. */
-INLINE void find_seam(search *s, size_t lanes)
+TQ_INLINE void find_seam(search *s, size_t lanes)
 {
     uint8_t seam_of[LANES][STATES];
     uint64_t second[LANES];
@@ -172,7 +170,7 @@ INLINE void find_seam(search *s, size_t lanes)
 }
 
 /* From the seam round to the seam. */
-INLINE void go_round(search *s, size_t lanes)
+TQ_INLINE void go_round(search *s, size_t lanes)
 {
     memset(s->removed, 0, sizeof s->removed);
     for (size_t i = 0; i < STATES * lanes; i++) {
@@ -187,7 +185,7 @@ INLINE void go_round(search *s, size_t lanes)
 }
 
 /* For short vectors, in the place of the first pass: the seam whose way round costs least. */
-INLINE void try_all_seams(search *s, size_t lanes)
+TQ_INLINE void try_all_seams(search *s, size_t lanes)
 {
     uint32_t least[LANES];
     uint8_t best[LANES];
@@ -207,7 +205,7 @@ INLINE void try_all_seams(search *s, size_t lanes)
 }
 
 /* coded[t * lanes + lane] is u[t]. */
-INLINE void find_coded_bits(search *s, size_t lanes, uint8_t *coded)
+TQ_INLINE void find_coded_bits(search *s, size_t lanes, uint8_t *coded)
 {
     if (s->dim < WINDOW) {
         try_all_seams(s, lanes);
@@ -233,8 +231,8 @@ typedef struct rounding {
 
 /* Completes the coded bits of one lane with cells, of those that they leave to choose from the nearest, and keeps the
  * result if it is better than what there is. */
-APART void consider(const tq_code *code, const search *s, size_t lanes, size_t lane, const float *y, float sum_squares,
-                    const uint8_t *coded, rounding *best)
+TQ_APART void consider(const tq_code *code, const search *s, size_t lanes, size_t lane, const float *y,
+                       float sum_squares, const uint8_t *coded, rounding *best)
 {
     const tq_trellis *trellis = s->trellis;
     uint8_t chosen[TQ_MAX_DIM];
@@ -274,7 +272,7 @@ static void write_row(const tq_code *code, const rounding *best, uint8_t *row)
     }
 }
 
-INLINE void encode_lanes(const tq_code *code, size_t lanes, const float *y, const float *sum_squares, uint8_t *rows)
+TQ_INLINE void encode_lanes(const tq_code *code, size_t lanes, const float *y, const float *sum_squares, uint8_t *rows)
 {
     const size_t dim = code->dim;
     search s;
@@ -308,12 +306,12 @@ INLINE void encode_lanes(const tq_code *code, size_t lanes, const float *y, cons
     }
 }
 
-APART void encode_one(const tq_code *code, const float *y, const float *sum_squares, uint8_t *row)
+TQ_APART void encode_one(const tq_code *code, const float *y, const float *sum_squares, uint8_t *row)
 {
     encode_lanes(code, 1, y, sum_squares, row);
 }
 
-APART void encode_batch(const tq_code *code, const float *y, const float *sum_squares, uint8_t *rows)
+TQ_APART void encode_batch(const tq_code *code, const float *y, const float *sum_squares, uint8_t *rows)
 {
     encode_lanes(code, LANES, y, sum_squares, rows);
 }

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The cache as an object: its description, its layers, its size. */
+#include "cache.h"
+
+#include "checked.h"
+#include "desc.h"
+#include "kernels/pack.h"
+
+enum { P = TQ_PAGE_TOKENS, MAX_COUNT = 65536 };
+
+static tq_format default_format(size_t dim)
+{
+    return dim % 8 == 0 ? TQ_FORMAT_TURBO4T : TQ_FORMAT_TURBO4;
+}
+
+static bool is_for_caches(tq_format format)
+{
+    const tq_format_info *info = tq_format_find(format);
+    return info != NULL && info->family != TQ_FAMILY_PROD;
+}
+
+/* Checks a desc and resolves its defaults. The formats of single layers are checked with their codecs. */
+static tq_status read_desc(const tq_context *context, const tq_cache_desc *from, tq_cache_desc *desc)
+{
+    if (from == NULL || !tq_desc_read(from, desc, sizeof *desc, sizeof(tq_cache_desc))) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: desc is null or its struct_size is wrong");
+    }
+    desc->struct_size = sizeof *desc;
+    if (desc->head_dim_v == 0) {
+        desc->head_dim_v = desc->head_dim_k;
+    }
+    if (desc->n_layers < 1 || desc->n_layers > MAX_COUNT || desc->n_kv_heads < 1 || desc->n_kv_heads > MAX_COUNT) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: n_layers or n_kv_heads is outside 1..65536");
+    }
+    if (desc->head_dim_k < 1 || desc->head_dim_k > TQ_MAX_DIM || desc->head_dim_v > TQ_MAX_DIM) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: a head_dim is outside 1..TQ_MAX_DIM");
+    }
+    if (desc->sink_tokens > P) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: sink_tokens is larger than a page");
+    }
+    if ((desc->flags & ~(uint32_t)(TQ_CACHE_NO_K_MEANS | TQ_CACHE_NO_V_MEANS)) != 0) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: unknown flag");
+    }
+    if (desc->recent_tokens == 0) {
+        desc->recent_tokens = P;
+    } else if (desc->recent_tokens == TQ_NO_RECENT_TOKENS) {
+        desc->recent_tokens = 0;
+    }
+    if (desc->k_format == TQ_FORMAT_DEFAULT) {
+        desc->k_format = default_format(desc->head_dim_k);
+    }
+    if (desc->v_format == TQ_FORMAT_DEFAULT) {
+        desc->v_format = default_format(desc->head_dim_v);
+    }
+    return TQ_OK;
+}
+
+static tq_status init_side(const tq_context *context, const tq_cache_desc *desc, tq_side *side, size_t dim,
+                           tq_format format, tq_scale_mode scale, bool has_mean)
+{
+    if (tq_format_find(format) != NULL && !is_for_caches(format)) {
+        return tq_fail(context, TQ_ERR_UNSUPPORTED, "tq_cache: the prod formats are not for caches");
+    }
+    tq_codec_desc codec_desc = TQ_CODEC_DESC_INIT;
+    codec_desc.dim = (uint32_t)dim;
+    codec_desc.format = format;
+    codec_desc.scale = scale;
+    codec_desc.effort = desc->effort;
+    codec_desc.seed = desc->seed;
+    const tq_status status = tq_codec_create(context, &codec_desc, &side->codec);
+    if (status != TQ_OK) {
+        return status;
+    }
+    side->dim = dim;
+    side->has_mean = has_mean && side->codec->family != TQ_FAMILY_HALF;
+    side->rows_at = side->has_mean ? 2 * dim : 0;
+    side->encoded_bytes = side->rows_at + P * tq_codec_bytes(side->codec);
+    return TQ_OK;
+}
+
+static tq_status init_layer(const tq_context *context, const tq_cache_desc *desc, size_t index, tq_layer *layer)
+{
+    tq_layer_formats formats = {desc->k_format, desc->v_format};
+    if (desc->layers != NULL && desc->layers[index].k_format != TQ_FORMAT_DEFAULT) {
+        formats.k_format = desc->layers[index].k_format;
+    }
+    if (desc->layers != NULL && desc->layers[index].v_format != TQ_FORMAT_DEFAULT) {
+        formats.v_format = desc->layers[index].v_format;
+    }
+    tq_status status = init_side(context, desc, &layer->k, desc->head_dim_k, formats.k_format, TQ_SCALE_NORM,
+                                 (desc->flags & TQ_CACHE_NO_K_MEANS) == 0);
+    if (status == TQ_OK) {
+        status = init_side(context, desc, &layer->v, desc->head_dim_v, formats.v_format, TQ_SCALE_UNBIASED,
+                           (desc->flags & TQ_CACHE_NO_V_MEANS) == 0);
+    }
+    const size_t token = 2 * desc->n_kv_heads * (layer->k.dim + layer->v.dim);
+    layer->block_bytes[TQ_BLOCK_EXACT] = P * token;
+    layer->block_bytes[TQ_BLOCK_SINKS] = desc->sink_tokens * token;
+    layer->block_bytes[TQ_BLOCK_ENCODED] = desc->n_kv_heads * (layer->k.encoded_bytes + layer->v.encoded_bytes);
+    return status;
+}
+
+static void free_layers(const tq_context *context, tq_layer *layers, size_t n_layers)
+{
+    for (size_t i = 0; layers != NULL && i < n_layers; i++) {
+        tq_codec_destroy(layers[i].k.codec);
+        tq_codec_destroy(layers[i].v.codec);
+    }
+    tq_release(&context->allocator, layers);
+}
+
+/* Reads a desc and makes its layers. */
+static tq_status make_layers(const tq_context *context, const tq_cache_desc *from, tq_cache_desc *desc,
+                             tq_layer **layers)
+{
+    tq_status status = read_desc(context, from, desc);
+    if (status != TQ_OK) {
+        return status;
+    }
+    tq_layer *made = tq_allocate(&context->allocator, desc->n_layers, sizeof *made);
+    if (made == NULL) {
+        return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache: out of memory");
+    }
+    for (size_t i = 0; status == TQ_OK && i < desc->n_layers; i++) {
+        status = init_layer(context, desc, i, &made[i]);
+    }
+    if (status != TQ_OK) {
+        free_layers(context, made, desc->n_layers);
+        return status;
+    }
+    desc->layers = NULL;
+    *layers = made;
+    return TQ_OK;
+}
+
+tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, tq_cache **cache)
+{
+    tq_cache_desc resolved;
+    tq_layer *layers;
+    if (context == NULL) {
+        return TQ_ERR_INVALID_ARGUMENT;
+    }
+    if (cache == NULL) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_create: cache is null");
+    }
+    const tq_status status = make_layers(context, desc, &resolved, &layers);
+    if (status != TQ_OK) {
+        return status;
+    }
+    tq_cache *made = tq_allocate(&context->allocator, 1, sizeof *made);
+    if (made == NULL) {
+        free_layers(context, layers, resolved.n_layers);
+        return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
+    }
+    made->context = context;
+    made->desc = resolved;
+    made->layers = layers;
+    made->window_pages = tq_pages_of(resolved.recent_tokens);
+    atomic_flag_clear(&made->busy);
+    *cache = made;
+    return TQ_OK;
+}
+
+void tq_cache_destroy(tq_cache *cache)
+{
+    if (cache == NULL) {
+        return;
+    }
+    while (cache->sequences != NULL) {
+        tq_seq_destroy(cache->sequences);
+    }
+    const tq_allocator *allocator = &cache->context->allocator;
+    free_layers(cache->context, cache->layers, cache->desc.n_layers);
+    tq_release(allocator, cache);
+}
+
+tq_status tq_cache_estimate(const tq_context *context, const tq_cache_desc *desc, size_t n_tokens, size_t *bytes)
+{
+    tq_cache_desc resolved;
+    tq_layer *layers;
+    if (context == NULL) {
+        return TQ_ERR_INVALID_ARGUMENT;
+    }
+    if (bytes == NULL) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_estimate: bytes is null");
+    }
+    const tq_status status = make_layers(context, desc, &resolved, &layers);
+    if (status != TQ_OK) {
+        return status;
+    }
+    const tq_cache shape = {.window_pages = tq_pages_of(resolved.recent_tokens)};
+    const size_t encoded = n_tokens > 0 ? tq_encoded_pages(&shape, n_tokens - 1) : 0;
+    const size_t exact = tq_pages_of(n_tokens) - encoded;
+    size_t sum = 0;
+    bool fits = true;
+    for (size_t i = 0; i < resolved.n_layers; i++) {
+        const size_t *block = layers[i].block_bytes;
+        size_t parts[TQ_BLOCK_KINDS] = {0};
+        fits = fits && tq_multiply_fits(encoded, block[TQ_BLOCK_ENCODED], &parts[TQ_BLOCK_ENCODED]) &&
+               tq_multiply_fits(exact, block[TQ_BLOCK_EXACT], &parts[TQ_BLOCK_EXACT]);
+        parts[TQ_BLOCK_SINKS] = encoded > 0 ? block[TQ_BLOCK_SINKS] : 0;
+        for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+            fits = fits && parts[kind] <= SIZE_MAX - sum;
+            sum += parts[kind];
+        }
+    }
+    free_layers(context, layers, resolved.n_layers);
+    if (!fits) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_estimate: the size overflows");
+    }
+    *bytes = sum;
+    return TQ_OK;
+}
+
+tq_status tq_cache_stats(const tq_cache *cache, tq_cache_stats_result *stats)
+{
+    if (cache == NULL) {
+        return TQ_ERR_INVALID_ARGUMENT;
+    }
+    tq_cache_stats_result result = {.struct_size = sizeof result};
+    result.n_sequences = cache->n_sequences;
+    result.encoded_bytes = atomic_load(&cache->used[TQ_BLOCK_ENCODED]);
+    result.exact_bytes = atomic_load(&cache->used[TQ_BLOCK_EXACT]) + atomic_load(&cache->used[TQ_BLOCK_SINKS]);
+    result.page_bytes = result.encoded_bytes + result.exact_bytes;
+    if (stats == NULL || !tq_desc_write(&result, stats, sizeof result, sizeof(tq_cache_stats_result))) {
+        return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
+                       "tq_cache_stats: stats is null or its struct_size is wrong");
+    }
+    return TQ_OK;
+}
+
+tq_status tq_cache_layer_formats(const tq_cache *cache, uint32_t layer, tq_layer_formats *formats)
+{
+    if (cache == NULL) {
+        return TQ_ERR_INVALID_ARGUMENT;
+    }
+    if (formats == NULL || layer >= cache->desc.n_layers) {
+        return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
+                       "tq_cache_layer_formats: formats is null or layer is out of range");
+    }
+    formats->k_format = cache->layers[layer].k.codec->desc.format;
+    formats->v_format = cache->layers[layer].v.codec->desc.format;
+    return TQ_OK;
+}
+
+tq_status tq_policy_protect(tq_layer_formats *layers, size_t n_layers, size_t protect,
+                            tq_layer_formats protected_formats, tq_layer_formats other_formats)
+{
+    if (layers == NULL && n_layers > 0) {
+        return TQ_ERR_INVALID_ARGUMENT;
+    }
+    for (size_t i = 0; i < n_layers; i++) {
+        layers[i] = i < protect || n_layers - 1 - i < protect ? protected_formats : other_formats;
+    }
+    return TQ_OK;
+}

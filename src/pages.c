@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Pages: their memory, and what storing tokens does to them. */
+#include "cache.h"
+
+#include "half.h"
+#include "rows.h"
+
+enum { P = TQ_PAGE_TOKENS };
+
+/* --- memory --------------------------------------------------------------------------------------------------------
+ */
+
+static size_t used_bytes(tq_cache *cache)
+{
+    size_t sum = 0;
+    for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+        sum += atomic_load(&cache->used[kind]);
+    }
+    return sum;
+}
+
+static void free_block(tq_cache *cache, const tq_layer *layer, tq_block kind, uint8_t *block)
+{
+    if (block != NULL) {
+        atomic_fetch_sub(&cache->used[kind], layer->block_bytes[kind]);
+        tq_release(&cache->context->allocator, block);
+    }
+}
+
+/* The bytes are counted before they are allocated, so that threads cannot exceed the limit together. */
+static tq_status allocate_block(tq_cache *cache, const tq_layer *layer, tq_block kind, uint8_t **block)
+{
+    const size_t bytes = layer->block_bytes[kind];
+    atomic_fetch_add(&cache->used[kind], bytes);
+    const bool fits = cache->desc.memory_limit == 0 || used_bytes(cache) <= cache->desc.memory_limit;
+    *block = fits ? tq_allocate(&cache->context->allocator, 1, bytes) : NULL;
+    if (*block == NULL) {
+        atomic_fetch_sub(&cache->used[kind], bytes);
+        return fits ? TQ_ERR_OUT_OF_MEMORY : TQ_ERR_CAPACITY;
+    }
+    return TQ_OK;
+}
+
+void tq_page_release(tq_cache *cache, const tq_layer *layer, tq_page *page)
+{
+    if (atomic_fetch_sub(&page->owners, 1) == 1) {
+        for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+            free_block(cache, layer, (tq_block)kind, page->blocks[kind]);
+        }
+        tq_release(&cache->context->allocator, page);
+    }
+}
+
+/* Lists of spare blocks run through the blocks themselves. */
+static void give_block(tq_store *store, tq_block kind, uint8_t *block)
+{
+    memcpy(block, &store->spare_blocks[kind], sizeof(uint8_t *));
+    store->spare_blocks[kind] = block;
+}
+
+static uint8_t *take_block(tq_store *store, tq_block kind)
+{
+    uint8_t *block = store->spare_blocks[kind];
+    memcpy(&store->spare_blocks[kind], block, sizeof(uint8_t *));
+    memset(block, 0, store->layer->block_bytes[kind]);
+    return block;
+}
+
+static tq_page *take_page(tq_store *store)
+{
+    tq_page *page = store->spare_pages;
+    store->spare_pages = page->next;
+    page->next = NULL;
+    atomic_store(&page->owners, 1);
+    return page;
+}
+
+/* --- reserving -----------------------------------------------------------------------------------------------------
+ */
+
+typedef struct needs {
+    size_t pages;
+    size_t blocks[TQ_BLOCK_KINDS];
+} needs;
+
+/* Pages [0, encoded_until) must be encoded once all tokens are there, pages from `append_from` on receive tokens. */
+static needs count_needs(const tq_store *store, size_t append_from, size_t encoded_until, size_t n_pages)
+{
+    const tq_cache *cache = store->cache;
+    const size_t existing = tq_pages_of(store->track->n_tokens);
+    const size_t first = append_from > cache->window_pages + 1 ? append_from - cache->window_pages - 1 : 0;
+    size_t born = 0; /* Exact blocks that new pages take, and that pages which leave the window give back. */
+    size_t given = 0;
+    size_t peak = 0;
+    needs n = {0};
+    for (size_t i = first; i < n_pages; i++) {
+        const tq_page *page = i < existing ? store->track->pages[i] : NULL;
+        const bool appended = i >= append_from;
+        const bool encoded = i < encoded_until && (page == NULL || page->n_encoded < P || appended);
+        const bool sinks = encoded && i == 0 && cache->desc.sink_tokens > 0;
+        if (page == NULL) {
+            if (i > cache->window_pages) {
+                const size_t leaves = i - cache->window_pages - 1;
+                const tq_page *leaving = leaves < existing ? store->track->pages[leaves] : NULL;
+                given += leaving == NULL || leaving->n_encoded < P || leaves >= append_from;
+            }
+            born++;
+            peak = born > given && born - given > peak ? born - given : peak;
+            n.pages++;
+            n.blocks[TQ_BLOCK_ENCODED] += encoded;
+            n.blocks[TQ_BLOCK_SINKS] += sinks;
+        } else if (appended || encoded) {
+            const bool copied = atomic_load(&page->owners) > 1;
+            n.pages += copied;
+            n.blocks[TQ_BLOCK_EXACT] += page->blocks[TQ_BLOCK_EXACT] != NULL ? copied : appended;
+            n.blocks[TQ_BLOCK_ENCODED] += page->blocks[TQ_BLOCK_ENCODED] != NULL ? copied : encoded;
+            n.blocks[TQ_BLOCK_SINKS] += page->blocks[TQ_BLOCK_SINKS] != NULL ? copied : sinks;
+        }
+    }
+    n.blocks[TQ_BLOCK_EXACT] += peak;
+    return n;
+}
+
+static tq_status make_room(const tq_cache *cache, tq_track *track, size_t n_pages)
+{
+    if (n_pages <= track->room) {
+        return TQ_OK;
+    }
+    const size_t room = n_pages + n_pages / 2 + 4;
+    tq_page **pages = tq_allocate(&cache->context->allocator, room, sizeof *pages);
+    if (pages == NULL) {
+        return TQ_ERR_OUT_OF_MEMORY;
+    }
+    if (track->pages != NULL) {
+        memcpy(pages, track->pages, track->room * sizeof *pages);
+    }
+    tq_release(&cache->context->allocator, track->pages);
+    track->pages = pages;
+    track->room = room;
+    return TQ_OK;
+}
+
+tq_status tq_store_begin(tq_store *store, tq_cache *cache, const tq_layer *layer, tq_track *track, const tq_kv *kv)
+{
+    *store = (tq_store){.cache = cache, .layer = layer, .track = track, .kv = kv};
+    if (kv->n_tokens == 0) {
+        return TQ_OK;
+    }
+    const size_t end = track->n_tokens + kv->n_tokens;
+    const size_t n_pages = tq_pages_of(end);
+    const needs n = count_needs(store, track->n_tokens / P, tq_encoded_pages(cache, end - 1), n_pages);
+    tq_status status = make_room(cache, track, n_pages);
+    for (size_t i = 0; status == TQ_OK && i < n.pages; i++) {
+        tq_page *page = tq_allocate(&cache->context->allocator, 1, sizeof *page);
+        if (page == NULL) {
+            status = TQ_ERR_OUT_OF_MEMORY;
+        } else {
+            page->next = store->spare_pages;
+            store->spare_pages = page;
+        }
+    }
+    for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+        for (size_t i = 0; status == TQ_OK && i < n.blocks[kind]; i++) {
+            uint8_t *block;
+            status = allocate_block(cache, layer, (tq_block)kind, &block);
+            if (status == TQ_OK) {
+                give_block(store, (tq_block)kind, block);
+            }
+        }
+    }
+    if (status != TQ_OK) {
+        tq_store_end(store);
+    }
+    return status;
+}
+
+void tq_store_end(tq_store *store)
+{
+    while (store->spare_pages != NULL) {
+        tq_page *page = take_page(store);
+        tq_release(&store->cache->context->allocator, page);
+    }
+    for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+        while (store->spare_blocks[kind] != NULL) {
+            free_block(store->cache, store->layer, (tq_block)kind, take_block(store, (tq_block)kind));
+        }
+    }
+}
+
+/* --- encoding ------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct encode_work {
+    const tq_cache *cache;
+    const tq_layer *layer;
+    tq_page *page;
+} encode_work;
+
+/* The vector of one exact token, rotated. */
+static void rotated_token(const tq_side *side, const uint8_t *exact, size_t token, float *y)
+{
+    float x[TQ_MAX_DIM];
+    side->codec->context->kernels.half_decode(exact + token * 2 * side->dim, side->dim, x);
+    tq_rotate(side->codec, x, y);
+}
+
+/* The mean of a page's rotated vectors, rounded to f16, goes before the rows. Summed in the order of tokens. */
+static void store_mean(const tq_side *side, const uint8_t *exact, uint8_t *encoded)
+{
+    float sum[TQ_MAX_DIM] = {0};
+    for (size_t token = 0; token < P; token++) {
+        float y[TQ_MAX_DIM];
+        rotated_token(side, exact, token, y);
+        for (size_t j = 0; j < side->dim; j++) {
+            sum[j] += y[j];
+        }
+    }
+    for (size_t j = 0; j < side->dim; j++) {
+        tq_store_le16(encoded + 2 * j, tq_f16_from_f32(sum[j] * (1.0F / P)));
+    }
+}
+
+/* Takes the mean off a rotated vector if that makes it shorter; true if it did. */
+static bool centre(const tq_side *side, const uint8_t *mean, float *y, float *sum_squares)
+{
+    const tq_kernels *kernels = &side->codec->context->kernels;
+    float centred[TQ_MAX_DIM];
+    for (size_t j = 0; j < side->dim; j++) {
+        centred[j] = y[j] - tq_f32_from_f16(tq_load_le16(mean + 2 * j));
+    }
+    const float shorter = kernels->sum_squares(centred, side->dim);
+    if (!(shorter < *sum_squares)) {
+        return false;
+    }
+    *sum_squares = shorter;
+    memcpy(y, centred, side->dim * sizeof *y);
+    return true;
+}
+
+/* Encodes tokens [first, 64) of one head's keys or values. */
+static void encode_side(const tq_side *side, const uint8_t *exact, size_t first, uint8_t *encoded)
+{
+    const tq_kernels *kernels = &side->codec->context->kernels;
+    const tq_code *code = &side->codec->code;
+    uint8_t *page = encoded + side->rows_at;
+    if (side->codec->family == TQ_FAMILY_HALF) {
+        kernels->page_write(code, exact + first * code->row_bytes, first, P - first, page);
+        return;
+    }
+    if (side->has_mean && first == 0) {
+        store_mean(side, exact, encoded);
+    }
+    for (size_t token = first; token < P; token++) {
+        float y[TQ_MAX_DIM];
+        uint8_t row[2 * TQ_MAX_DIM];
+        rotated_token(side, exact, token, y);
+        float sum_squares = kernels->sum_squares(y, side->dim);
+        const bool uncentred = side->has_mean && !centre(side, encoded, y, &sum_squares);
+        sum_squares /= (float)side->dim;
+        tq_rotated_encode(side->codec, y, &sum_squares, 1, row);
+        if (uncentred) {
+            tq_store_le16(row, tq_load_le16(row) | TQ_ROW_UNCENTRED);
+        }
+        kernels->page_write(code, row, token, 1, page);
+    }
+}
+
+static void encode_head(void *arg, size_t head)
+{
+    const encode_work *work = arg;
+    const tq_layer *layer = work->layer;
+    const uint8_t *exact = work->page->blocks[TQ_BLOCK_EXACT];
+    uint8_t *encoded = work->page->blocks[TQ_BLOCK_ENCODED];
+    const size_t first = work->page->n_encoded;
+    encode_side(&layer->k, exact + tq_exact_keys_at(layer, P, head), first, encoded + tq_encoded_keys_at(layer, head));
+    encode_side(&layer->v, exact + tq_exact_values_at(layer, P, head), first,
+                encoded + tq_encoded_values_at(layer, head));
+}
+
+/* Copies tokens [page->n_encoded, sink_tokens) from the exact tokens to the sinks. */
+static void keep_sinks(const tq_cache *cache, const tq_layer *layer, tq_page *page)
+{
+    const size_t n_sinks = cache->desc.sink_tokens;
+    for (size_t head = 0; head < cache->desc.n_kv_heads; head++) {
+        for (size_t token = page->n_encoded; token < n_sinks; token++) {
+            const size_t key = 2 * layer->k.dim;
+            const size_t value = 2 * layer->v.dim;
+            memcpy(page->blocks[TQ_BLOCK_SINKS] + tq_exact_keys_at(layer, n_sinks, head) + token * key,
+                   page->blocks[TQ_BLOCK_EXACT] + tq_exact_keys_at(layer, P, head) + token * key, key);
+            memcpy(page->blocks[TQ_BLOCK_SINKS] + tq_exact_values_at(layer, n_sinks, head) + token * value,
+                   page->blocks[TQ_BLOCK_EXACT] + tq_exact_values_at(layer, P, head) + token * value, value);
+        }
+    }
+}
+
+/* --- storing -------------------------------------------------------------------------------------------------------
+ */
+
+/* A page of the track that may be written: itself, a copy if it is shared, or a new one. */
+static tq_page *writable_page(tq_store *store, size_t index)
+{
+    tq_page **slot = &store->track->pages[index];
+    if (index >= tq_pages_of(store->track->n_tokens)) {
+        *slot = take_page(store);
+        return *slot;
+    }
+    tq_page *page = *slot;
+    if (atomic_load(&page->owners) == 1) {
+        return page;
+    }
+    tq_page *copy = take_page(store);
+    copy->n_encoded = page->n_encoded;
+    for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+        if (page->blocks[kind] != NULL) {
+            copy->blocks[kind] = take_block(store, (tq_block)kind);
+            memcpy(copy->blocks[kind], page->blocks[kind], store->layer->block_bytes[kind]);
+        }
+    }
+    tq_page_release(store->cache, store->layer, page);
+    *slot = copy;
+    return copy;
+}
+
+static void want_block(tq_store *store, tq_page *page, tq_block kind)
+{
+    if (page->blocks[kind] == NULL) {
+        page->blocks[kind] = take_block(store, kind);
+    }
+}
+
+/* Encodes what is still exact in a page that leaves the window. */
+static void encode_page(tq_store *store, size_t index)
+{
+    if (store->track->pages[index]->n_encoded == P) {
+        return;
+    }
+    tq_page *page = writable_page(store, index);
+    want_block(store, page, TQ_BLOCK_ENCODED);
+    if (index == 0 && store->cache->desc.sink_tokens > 0) {
+        want_block(store, page, TQ_BLOCK_SINKS);
+        keep_sinks(store->cache, store->layer, page);
+    }
+    encode_work work = {store->cache, store->layer, page};
+    tq_run(store->cache->context, encode_head, &work, store->cache->desc.n_kv_heads);
+    page->n_encoded = P;
+    give_block(store, TQ_BLOCK_EXACT, page->blocks[TQ_BLOCK_EXACT]);
+    page->blocks[TQ_BLOCK_EXACT] = NULL;
+}
+
+/* Converts vectors of `dim` elements to f16 rows. */
+static void store_vector(const tq_cache *cache, const void *x, tq_dtype dtype, size_t offset, size_t dim, uint8_t *rows)
+{
+    float wide[TQ_MAX_DIM];
+    const size_t element = dtype == TQ_DTYPE_F32 ? 4 : 2;
+    cache->context->kernels.widen((const char *)x + offset * element, dtype, dim, wide);
+    cache->context->kernels.half_encode(wide, dim, rows);
+}
+
+size_t tq_store_segment(tq_store *store)
+{
+    const tq_kv *kv = store->kv;
+    const tq_layer *layer = store->layer;
+    tq_track *track = store->track;
+    const size_t position = track->n_tokens;
+    const size_t index = position / P;
+    const size_t begin = position % P;
+    const size_t left = kv->n_tokens - store->done;
+    const size_t count = left < P - begin ? left : P - begin;
+    const size_t encoded = tq_encoded_pages(store->cache, position);
+    for (size_t i = encoded > store->cache->window_pages + 1 ? encoded - store->cache->window_pages - 1 : 0;
+         i < encoded; i++) {
+        encode_page(store, i);
+    }
+    tq_page *page = writable_page(store, index);
+    want_block(store, page, TQ_BLOCK_EXACT);
+    if (page->n_encoded > begin) { /* A cut went through the page after it had been encoded. */
+        page->n_encoded = begin;
+    }
+    uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
+    for (size_t token = 0; token < count; token++) {
+        const size_t from = store->done + token;
+        for (size_t head = 0; head < store->cache->desc.n_kv_heads; head++) {
+            store_vector(store->cache, kv->k, kv->dtype, from * kv->k_token_stride + head * kv->k_head_stride,
+                         layer->k.dim, exact + tq_exact_keys_at(layer, P, head) + (begin + token) * 2 * layer->k.dim);
+            store_vector(store->cache, kv->v, kv->dtype, from * kv->v_token_stride + head * kv->v_head_stride,
+                         layer->v.dim, exact + tq_exact_values_at(layer, P, head) + (begin + token) * 2 * layer->v.dim);
+        }
+    }
+    track->n_tokens += count;
+    store->done += count;
+    return count;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the tests of caches share: tokens as an engine hands them over, and a plain model of a cache, in double
+ * precision and without pages, that knows for every token whether it is exact or encoded. */
+#ifndef TQ_TESTS_CACHE_SUPPORT_H
+#define TQ_TESTS_CACHE_SUPPORT_H
+
+#include "support.h"
+
+enum { NO_MEANS = TQ_CACHE_NO_K_MEANS | TQ_CACHE_NO_V_MEANS };
+
+tq_cache_desc cache_desc(uint32_t n_layers, uint32_t n_kv_heads, uint32_t head_dim_k, uint32_t head_dim_v);
+tq_cache *open_cache(const tq_context *context, const tq_cache_desc *desc);
+tq_seq *open_seq(tq_cache *cache);
+tq_context *open_context_with(const tq_allocator *allocator, const tq_executor *executor);
+
+tq_cache_stats_result stats_of(const tq_cache *cache);
+void assert_stats_equal(const tq_cache_stats_result *a, const tq_cache_stats_result *b);
+size_t estimate_of(const tq_context *context, const tq_cache_desc *desc, size_t n_tokens);
+
+/* Keys, values and queries of n tokens in one layer: dense f32, [n, heads, dim]. */
+struct tokens {
+    size_t n;
+    uint32_t n_kv_heads;
+    uint32_t n_q_heads;
+    uint32_t dim_k;
+    uint32_t dim_v;
+    float *k;
+    float *v;
+    float *q;
+};
+
+struct tokens tokens_gauss(struct rng *rng, const tq_cache_desc *desc, uint32_t n_q_heads, size_t n);
+void tokens_free(struct tokens *tokens);
+size_t tokens_out_size(const struct tokens *tokens); /* Floats of [n, n_q_heads, dim_v]. */
+
+tq_kv tokens_kv(const struct tokens *tokens, size_t first, size_t n);
+/* `out` and `lse` are arrays for all tokens; `lse` may be null. */
+tq_attention tokens_attention(const struct tokens *tokens, size_t first, size_t n, float *out, float *lse);
+
+/* tq_cache_forward; tq_cache_append if `attention` is null; tq_cache_attend if `kv` is null. */
+tq_status step(tq_cache *cache, tq_seq *seq, uint32_t layer, const tq_kv *kv, const tq_attention *attention);
+
+/* Feeds tokens first..end-1 in one call of tq_cache_forward that must succeed. */
+void feed(tq_cache *cache, tq_seq *seq, uint32_t layer, const struct tokens *tokens, size_t first, size_t end,
+          float *out, float *lse);
+
+/* The model. Its cache must encode without means (f16 excepted, where they change nothing). */
+struct model;
+struct model_seq;
+
+struct model *model_open(const tq_context *context, const tq_cache_desc *desc);
+void model_close(struct model *model);
+struct model_seq *model_seq_open(const struct model *model);
+struct model_seq *model_seq_fork(const struct model_seq *parent, size_t n_tokens);
+void model_seq_truncate(struct model_seq *seq, size_t n_tokens);
+void model_seq_close(struct model_seq *seq);
+size_t model_seq_length(const struct model_seq *seq, uint32_t layer);
+
+/* Does to the model what `step` did to the cache, and compares what the cache wrote: `out` within tolerance times the
+ * largest value, `lse` within tolerance times its size. `what` begins the message. */
+void model_step(struct model_seq *seq, uint32_t layer, const tq_kv *kv, const tq_attention *attention, double tolerance,
+                const char *what);
+
+#endif
