@@ -382,7 +382,7 @@ typedef struct tq_layer_formats {
 typedef struct tq_cache_desc {
     size_t struct_size;  /**< sizeof(tq_cache_desc). */
     uint32_t n_layers;   /**< Layers that have keys and values, 1..65536. */
-    uint32_t n_kv_heads; /**< Key/value heads of a layer, 1..65536. */
+    uint32_t n_kv_heads; /**< Key/value heads of a layer, 1..1024. */
     uint32_t head_dim_k; /**< Coordinates of a key, 1..TQ_MAX_DIM. */
     uint32_t head_dim_v; /**< Coordinates of a value; 0: head_dim_k. */
     tq_format k_format;  /**< Of all layers' keys; default turbo4t, turbo4 if head_dim_k is no multiple of 8. */

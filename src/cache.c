@@ -7,7 +7,7 @@
 #include "desc.h"
 #include "kernels/pack.h"
 
-enum { P = TQ_PAGE_TOKENS, MAX_COUNT = 65536 };
+enum { P = TQ_PAGE_TOKENS, MAX_LAYERS = 65536, MAX_KV_HEADS = 1024 };
 
 static tq_format default_format(size_t dim)
 {
@@ -30,8 +30,9 @@ static tq_status read_desc(const tq_context *context, const tq_cache_desc *from,
     if (desc->head_dim_v == 0) {
         desc->head_dim_v = desc->head_dim_k;
     }
-    if (desc->n_layers < 1 || desc->n_layers > MAX_COUNT || desc->n_kv_heads < 1 || desc->n_kv_heads > MAX_COUNT) {
-        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: n_layers or n_kv_heads is outside 1..65536");
+    if (desc->n_layers < 1 || desc->n_layers > MAX_LAYERS || desc->n_kv_heads < 1 || desc->n_kv_heads > MAX_KV_HEADS) {
+        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT,
+                       "tq_cache: n_layers is outside 1..65536 or n_kv_heads outside 1..1024");
     }
     if (desc->head_dim_k < 1 || desc->head_dim_k > TQ_MAX_DIM || desc->head_dim_v > TQ_MAX_DIM) {
         return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: a head_dim is outside 1..TQ_MAX_DIM");
@@ -219,7 +220,7 @@ tq_status tq_cache_stats(const tq_cache *cache, tq_cache_stats_result *stats)
         return TQ_ERR_INVALID_ARGUMENT;
     }
     tq_cache_stats_result result = {.struct_size = sizeof result};
-    result.n_sequences = cache->n_sequences;
+    result.n_sequences = atomic_load(&cache->n_sequences);
     result.encoded_bytes = atomic_load(&cache->used[TQ_BLOCK_ENCODED]);
     result.exact_bytes = atomic_load(&cache->used[TQ_BLOCK_EXACT]) + atomic_load(&cache->used[TQ_BLOCK_SINKS]);
     result.page_bytes = result.encoded_bytes + result.exact_bytes;

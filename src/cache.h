@@ -60,7 +60,7 @@ struct tq_cache {
     size_t window_pages; /* ceil(recent_tokens / 64) */
     atomic_flag busy;    /* Guards the list of sequences. */
     tq_seq *sequences;
-    size_t n_sequences;
+    atomic_size_t n_sequences;
     atomic_size_t used[TQ_BLOCK_KINDS]; /* Bytes of all blocks. */
 };
 

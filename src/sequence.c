@@ -55,7 +55,7 @@ static void enlist(tq_seq *seq)
         seq->next->previous = seq;
     }
     cache->sequences = seq;
-    cache->n_sequences++;
+    atomic_fetch_add(&cache->n_sequences, 1);
     unlock(cache);
 }
 
@@ -155,7 +155,7 @@ void tq_seq_destroy(tq_seq *seq)
     if (seq->next != NULL) {
         seq->next->previous = seq->previous;
     }
-    cache->n_sequences--;
+    atomic_fetch_sub(&cache->n_sequences, 1);
     unlock(cache);
     free_seq(seq);
 }

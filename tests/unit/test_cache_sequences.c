@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sequences and memory: the estimate, forks that share pages, truncation, the memory limit, and running out of memory
+ * at every allocation. */
+#include "cache_support.h"
+
+/* Formats that together have every kind of page: with and without means, exact, trellis. */
+static const tq_layer_formats mixed[] = {
+    {TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO2T}, {TQ_FORMAT_F16, TQ_FORMAT_TURBO3}, {TQ_FORMAT_TURBO8, TQ_FORMAT_F16}};
+
+static tq_cache_desc mixed_desc(void)
+{
+    tq_cache_desc desc = cache_desc(3, 2, 16, 24);
+    desc.layers = mixed;
+    return desc;
+}
+
+/* Appends tokens first..end-1 to all layers. */
+static void append_all(tq_cache *cache, tq_seq *seq, const struct tokens *t, size_t first, size_t end, size_t at_once)
+{
+    for (uint32_t layer = 0; tq_seq_length(seq, layer) == first && layer < 3; layer++) {
+        for (size_t i = first; i < end; i += at_once) {
+            const tq_kv kv = tokens_kv(t, i, at_once < end - i ? at_once : end - i);
+            assert_status(tq_cache_append(cache, seq, layer, &kv), TQ_OK);
+        }
+        assert_int_equal(tq_seq_length(seq, layer), end);
+    }
+}
+
+/* Bytes of encoded pages by formats.md: rows, and an f16 mean where there is one. F16 keeps none. */
+static size_t encoded_bytes(const tq_cache_desc *desc, size_t n_tokens, size_t window_pages)
+{
+    const size_t page = n_tokens ? (n_tokens - 1) / TQ_PAGE_TOKENS : 0;
+    const size_t pages = page > window_pages ? page - window_pages : 0;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < 2 * desc->n_layers; i++) {
+        const int values = (int)(i % 2);
+        const tq_format format = values ? desc->layers[i / 2].v_format : desc->layers[i / 2].k_format;
+        const size_t dim = values ? desc->head_dim_v : desc->head_dim_k;
+        const int mean =
+            format != TQ_FORMAT_F16 && !(desc->flags & (uint32_t)(values ? TQ_CACHE_NO_V_MEANS : TQ_CACHE_NO_K_MEANS));
+        bytes += pages * desc->n_kv_heads * (TQ_PAGE_TOKENS * row_bytes(format, dim) + (mean ? 2 * dim : 0));
+    }
+    return bytes;
+}
+
+static void test_estimate(void **state)
+{
+    static const size_t lengths[] = {0, 1, 63, 64, 65, 127, 128, 129, 192, 193, 256, 257, 1000};
+    static const struct {
+        uint32_t recent;
+        size_t window_pages;
+    } windows[] = {{TQ_NO_RECENT_TOKENS, 0}, {0, 1}, {1, 1}, {64, 1}, {65, 2}, {100, 2}, {128, 2}, {129, 3}, {2000, 32},
+                   {0xFFFFFFFE, 1U << 26}};
+    static const uint32_t sinks[] = {0, 4, 64};
+    struct rng rng = rng_seeded(71);
+    tq_cache_desc desc = mixed_desc();
+    struct tokens t = tokens_gauss(&rng, &desc, 2, 1000);
+    for (size_t w = 0; w < sizeof windows / sizeof windows[0]; w++) {
+        for (size_t s = 0; s < 3; s++) {
+            desc.recent_tokens = windows[w].recent;
+            desc.sink_tokens = sinks[s];
+            desc.flags = (uint32_t)((w + s) % 4);
+            tq_cache *cache = open_cache(*state, &desc);
+            tq_seq *seq = open_seq(cache);
+            for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+                append_all(cache, seq, &t, i ? lengths[i - 1] : 0, lengths[i], i % 2 ? 7 : SIZE_MAX);
+                const tq_cache_stats_result stats = stats_of(cache);
+                assert_int_equal(stats.page_bytes, estimate_of(*state, &desc, lengths[i]));
+                assert_int_equal(stats.encoded_bytes, encoded_bytes(&desc, lengths[i], windows[w].window_pages));
+                /* A token in f16 takes at least its size, and exact tokens come in whole pages and sinks. */
+                const size_t encoded_pages =
+                    stats.encoded_bytes / (encoded_bytes(&desc, 257, 0) / 4); /* Of one page. */
+                const size_t exact_tokens = lengths[i] - encoded_pages * TQ_PAGE_TOKENS;
+                assert_true(stats.exact_bytes >= exact_tokens * 3 * 2 * (16 + 24) * 2);
+                assert_true(stats.exact_bytes <= (exact_tokens + TQ_PAGE_TOKENS + sinks[s]) * 3 * 2 * (16 + 24) * 2);
+            }
+            tq_seq_destroy(seq);
+            assert_int_equal(stats_of(cache).page_bytes, 0);
+            tq_cache_destroy(cache);
+        }
+    }
+    tokens_free(&t);
+}
+
+/* The estimate is arithmetic: it allocates nothing, and knows contexts that no machine holds. */
+static void test_estimate_is_free(void **state)
+{
+    (void)state;
+    struct counting_allocator counting = {0};
+    const tq_allocator hooks = counting_allocator_hooks(&counting);
+    tq_context *context = open_context_with(&hooks, NULL);
+    tq_cache_desc desc = cache_desc(80, 8, 128, 0);
+    const size_t calls = counting.calls;
+    const size_t million = estimate_of(context, &desc, 1000000);
+    assert_int_equal(counting.calls, calls);
+    /* turbo4t: 66 bytes and 2 * 128 / 64 of the mean, for keys and values; the window and the open page in f16. */
+    const double per_token = 80 * 8 * 2 * (66.0 + 4.0);
+    assert_close((double)million, per_token * 1e6, 0.01 * per_token * 1e6, "bytes of a million tokens");
+    tq_context_destroy(context);
+}
+
+/* Sequences that a test compares: what each returned is kept. */
+struct run {
+    tq_seq *seq;
+    float *out;
+    float *lse;
+};
+
+static struct run open_run(tq_seq *seq, const struct tokens *t)
+{
+    return (struct run){seq, filled(tokens_out_size(t) * sizeof(float)), filled(t->n * t->n_q_heads * sizeof(float))};
+}
+
+static void close_run(struct run *run)
+{
+    tq_seq_destroy(run->seq);
+    free(run->out);
+    free(run->lse);
+}
+
+/* Tokens first..end-1 to all layers; outputs of the last layer stay. */
+static void run_on(tq_cache *cache, struct run *run, const struct tokens *t, size_t first, size_t end)
+{
+    for (uint32_t layer = 0; layer < 3; layer++) {
+        feed(cache, run->seq, layer, t, first, end, run->out, run->lse);
+    }
+}
+
+static void assert_runs_equal(const struct run *a, const struct run *b, const struct tokens *t, size_t first,
+                              size_t end)
+{
+    const size_t row = t->n_q_heads * t->dim_v;
+    assert_memory_equal(a->out + first * row, b->out + first * row, (end - first) * row * sizeof(float));
+    assert_memory_equal(a->lse + first * t->n_q_heads, b->lse + first * t->n_q_heads,
+                        (end - first) * t->n_q_heads * sizeof(float));
+}
+
+/* Tokens that are those of `t` before `first` and new ones from there. */
+static struct tokens diverged(struct rng *rng, const tq_cache_desc *desc, const struct tokens *t, size_t first)
+{
+    struct tokens other = tokens_gauss(rng, desc, t->n_q_heads, t->n);
+    memcpy(other.k, t->k, first * t->n_kv_heads * t->dim_k * sizeof(float));
+    memcpy(other.v, t->v, first * t->n_kv_heads * t->dim_v * sizeof(float));
+    memcpy(other.q, t->q, first * t->n_q_heads * t->dim_k * sizeof(float));
+    return other;
+}
+
+static const size_t cuts[] = {0, 1, 3, 63, 64, 65, 100, 127, 128, 129, 140, 190, 192, 200};
+
+/* A parent, a fork at `cut` and a fork of the fork diverge; each is as if it were alone. `order` is that in which they
+ * go. */
+static void check_forks(const tq_context *context, const tq_cache_desc *desc, size_t cut, size_t order)
+{
+    enum { PARENT = 200, N = 330 };
+    struct rng rng = rng_seeded(72 + cut);
+    struct tokens t[3];
+    t[0] = tokens_gauss(&rng, desc, 4, N);
+    t[1] = diverged(&rng, desc, &t[0], cut);
+    t[2] = diverged(&rng, desc, &t[1], cut + 20);
+    tq_cache *cache = open_cache(context, desc);
+
+    struct run family[3];
+    family[0] = open_run(open_seq(cache), &t[0]);
+    run_on(cache, &family[0], &t[0], 0, PARENT);
+    const size_t before = stats_of(cache).page_bytes;
+    tq_seq *fork = NULL;
+    assert_status(tq_seq_fork(family[0].seq, cut, &fork), TQ_OK);
+    assert_int_equal(tq_seq_length(fork, 2), cut);
+    assert_true(stats_of(cache).page_bytes - before <= (cut ? estimate_of(context, desc, cut) / 2 : 0));
+    family[1] = open_run(fork, &t[1]);
+    run_on(cache, &family[1], &t[1], cut, cut + 20);
+    assert_status(tq_seq_fork(family[1].seq, cut + 20, &fork), TQ_OK);
+    family[2] = open_run(fork, &t[2]);
+    /* In turns. */
+    run_on(cache, &family[2], &t[2], cut + 20, cut + 50);
+    run_on(cache, &family[0], &t[0], PARENT, 270);
+    run_on(cache, &family[1], &t[1], cut + 20, 300);
+    run_on(cache, &family[2], &t[2], cut + 50, N);
+    run_on(cache, &family[0], &t[0], 270, N);
+    run_on(cache, &family[1], &t[1], 300, N);
+    assert_int_equal(stats_of(cache).n_sequences, 3);
+
+    /* Alone. A fork within encoded pages of its parent is compared where the promise holds: with what the same cuts
+     * give a sequence that is truncated instead of forked. */
+    static const size_t starts[] = {0, 0, 20};
+    for (size_t s = 0; s < 3; s++) {
+        tq_cache *own_cache = open_cache(context, desc);
+        struct run alone = open_run(open_seq(own_cache), &t[s]);
+        run_on(own_cache, &alone, &t[0], 0, s ? PARENT : N);
+        if (s) {
+            assert_status(tq_seq_truncate(alone.seq, cut), TQ_OK);
+            run_on(own_cache, &alone, &t[s], cut, N);
+        }
+        assert_runs_equal(&family[s], &alone, &t[s], s ? cut + starts[s] : 0, N);
+        close_run(&alone);
+        tq_cache_destroy(own_cache);
+    }
+
+    static const size_t orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    for (size_t s = 0; s < 3; s++) {
+        struct run *gone = &family[orders[order][s]];
+        close_run(gone);
+        assert_int_equal(stats_of(cache).n_sequences, 2 - s);
+    }
+    assert_int_equal(stats_of(cache).page_bytes, 0);
+    tq_cache_destroy(cache);
+    for (size_t s = 0; s < 3; s++) {
+        tokens_free(&t[s]);
+    }
+}
+
+static void test_forks(void **state)
+{
+    static const uint32_t windows[] = {0, TQ_NO_RECENT_TOKENS, 128};
+    static const uint32_t sinks[] = {0, 4, 64};
+    for (size_t c = 0; c < sizeof cuts / sizeof cuts[0]; c++) {
+        for (size_t w = 0; w < (quick() ? 1 : 3); w++) {
+            tq_cache_desc desc = mixed_desc();
+            desc.recent_tokens = windows[(w + c) % 3];
+            desc.sink_tokens = sinks[c % 3];
+            check_forks(*state, &desc, cuts[c], (3 * c + w) % 6);
+        }
+    }
+}
+
+/* A fork whose parent goes on, and goes, still answers; 100 forks of one prompt take little more than the prompt. */
+static void test_many_forks(void **state)
+{
+    enum { PROMPT = 320, FORKS = 100 };
+    struct rng rng = rng_seeded(73);
+    const tq_cache_desc desc = mixed_desc();
+    struct tokens t = tokens_gauss(&rng, &desc, 2, PROMPT + 1);
+    tq_cache *cache = open_cache(*state, &desc);
+    struct run parent = open_run(open_seq(cache), &t);
+    run_on(cache, &parent, &t, 0, PROMPT);
+    const size_t prompt_bytes = stats_of(cache).page_bytes;
+    tq_seq *forks[FORKS];
+    for (size_t i = 0; i < FORKS; i++) {
+        assert_status(tq_seq_fork(parent.seq, PROMPT, &forks[i]), TQ_OK);
+    }
+    assert_int_equal(stats_of(cache).page_bytes, prompt_bytes);
+    run_on(cache, &parent, &t, PROMPT, PROMPT + 1);
+    struct run child = open_run(forks[50], &t);
+    tq_seq_destroy(parent.seq);
+    run_on(cache, &child, &t, PROMPT, PROMPT + 1);
+    assert_runs_equal(&child, &parent, &t, PROMPT, PROMPT + 1);
+    parent.seq = NULL;
+    close_run(&parent);
+    close_run(&child);
+    tq_cache_destroy(cache); /* And the 99 others with it. */
+    tokens_free(&t);
+}
+
+/* Drafted tokens that are rejected leave no trace: neither in outputs nor in memory. */
+static void check_rejection(const tq_context *context, const tq_cache_desc *desc, size_t cut, size_t drafted)
+{
+    enum { N = 330 };
+    struct rng rng = rng_seeded(74 + cut + drafted);
+    struct tokens t = tokens_gauss(&rng, desc, 4, N);
+    struct tokens draft = diverged(&rng, desc, &t, cut);
+    tq_cache *cache = open_cache(context, desc);
+    struct run direct = open_run(open_seq(cache), &t);
+    run_on(cache, &direct, &t, 0, N);
+    struct run rejected = open_run(open_seq(cache), &t);
+    run_on(cache, &rejected, &t, 0, cut);
+    run_on(cache, &rejected, &draft, cut, cut + drafted);
+    assert_status(tq_seq_truncate(rejected.seq, cut), TQ_OK);
+    assert_int_equal(tq_seq_length(rejected.seq, 2), cut);
+    run_on(cache, &rejected, &t, cut, N);
+    assert_runs_equal(&rejected, &direct, &t, cut, N);
+    close_run(&direct);
+    assert_int_equal(stats_of(cache).page_bytes, estimate_of(context, desc, N));
+    close_run(&rejected);
+    tq_cache_destroy(cache);
+    tokens_free(&draft);
+    tokens_free(&t);
+}
+
+/* The draft stays in the page of the newest token, so nothing leaves the window. */
+static void test_rejected_in_page(void **state)
+{
+    static const size_t drafts[][2] = {{0, 64}, {0, 5}, {1, 63}, {60, 4}, {129, 63}, {200, 8}, {191, 1}, {192, 64}};
+    for (size_t i = 0; i < sizeof drafts / sizeof drafts[0]; i++) {
+        tq_cache_desc desc = mixed_desc();
+        desc.sink_tokens = i % 2 ? 4 : 0;
+        desc.recent_tokens = i % 3 == 2 ? TQ_NO_RECENT_TOKENS : 0;
+        check_rejection(*state, &desc, drafts[i][0], drafts[i][1]);
+    }
+}
+
+/* The draft begins a page, so that an old page leaves the window; the cut itself is inside the window. */
+static void test_rejected_across_pages(void **state)
+{
+    static const size_t drafts[][2] = {{60, 10}, {64, 5}, {127, 2}, {127, 64}, {128, 1}, {190, 8}, {256, 5}};
+    for (size_t i = 0; i < sizeof drafts / sizeof drafts[0]; i++) {
+        tq_cache_desc desc = mixed_desc();
+        desc.sink_tokens = i % 2 ? 4 : 0;
+        check_rejection(*state, &desc, drafts[i][0], drafts[i][1]);
+    }
+}
+
+/* Truncated to nothing, a sequence is as new; truncated anywhere, it gives memory back and goes on. */
+static void test_truncate(void **state)
+{
+    enum { N = 300 };
+    struct rng rng = rng_seeded(75);
+    const tq_cache_desc desc = mixed_desc();
+    struct tokens t = tokens_gauss(&rng, &desc, 4, N);
+    struct tokens other = tokens_gauss(&rng, &desc, 4, N);
+    tq_cache *cache = open_cache(*state, &desc);
+    struct run direct = open_run(open_seq(cache), &t);
+    run_on(cache, &direct, &t, 0, N);
+    tq_cache *second = open_cache(*state, &desc);
+    struct run again = open_run(open_seq(second), &t);
+    run_on(second, &again, &other, 0, N);
+    size_t bytes = stats_of(second).page_bytes;
+    assert_status(tq_seq_truncate(again.seq, N), TQ_OK); /* Nothing to do. */
+    assert_int_equal(stats_of(second).page_bytes, bytes);
+    for (size_t n = N; n-- > 0;) {
+        assert_status(tq_seq_truncate(again.seq, n), TQ_OK);
+        assert_true(stats_of(second).page_bytes <= bytes);
+        bytes = stats_of(second).page_bytes;
+        assert_int_equal(tq_seq_length(again.seq, 1), n);
+    }
+    assert_int_equal(bytes, 0);
+    run_on(second, &again, &t, 0, N);
+    assert_runs_equal(&again, &direct, &t, 0, N);
+    assert_int_equal(stats_of(second).page_bytes, stats_of(cache).page_bytes);
+    close_run(&direct);
+    close_run(&again);
+    tq_cache_destroy(second);
+    tq_cache_destroy(cache);
+    tokens_free(&other);
+    tokens_free(&t);
+}
+
+/* Memory */
+
+/* A step of layer 0 that must fail with `expected` and change nothing. */
+static void assert_step_fails(tq_cache *cache, struct run *run, const struct tokens *t, size_t first, size_t end,
+                              tq_status expected)
+{
+    const size_t out_size = tokens_out_size(t) * sizeof(float);
+    const tq_cache_stats_result stats = stats_of(cache);
+    float *out = filled(out_size);
+    const tq_kv kv = tokens_kv(t, first, end - first);
+    const tq_attention attention = tokens_attention(t, first, end - first, out, NULL);
+    assert_status(step(cache, run->seq, 0, &kv, &attention), expected);
+    assert_true(still_filled(out, out_size));
+    assert_int_equal(tq_seq_length(run->seq, 0), first);
+    const tq_cache_stats_result now = stats_of(cache);
+    assert_stats_equal(&now, &stats);
+    free(out);
+}
+
+static void test_memory_limit(void **state)
+{
+    enum { N = 600, START = 130 };
+    struct rng rng = rng_seeded(76);
+    tq_cache_desc desc = cache_desc(1, 2, 16, 24);
+    desc.sink_tokens = 4;
+    struct tokens t = tokens_gauss(&rng, &desc, 2, N);
+    tq_cache *unlimited = open_cache(*state, &desc);
+    struct run calm = open_run(open_seq(unlimited), &t);
+    feed(unlimited, calm.seq, 0, &t, 0, N, calm.out, calm.lse);
+
+    desc.memory_limit = estimate_of(*state, &desc, START) + 1;
+    tq_cache *cache = open_cache(*state, &desc);
+    assert_int_equal(estimate_of(*state, &desc, N), stats_of(unlimited).page_bytes); /* The limit is no matter. */
+    struct run run = open_run(open_seq(cache), &t);
+    /* As much as fits, one by one. */
+    size_t n = 0;
+    for (int full = 0; !full;) {
+        tq_kv kv = tokens_kv(&t, n, 1);
+        tq_attention attention = tokens_attention(&t, n, 1, run.out, run.lse);
+        const tq_status status = step(cache, run.seq, 0, &kv, &attention);
+        full = status == TQ_ERR_CAPACITY;
+        assert_true(full || status == TQ_OK);
+        n += !full;
+        assert_int_equal(tq_seq_length(run.seq, 0), n);
+        assert_true(stats_of(cache).page_bytes <= desc.memory_limit);
+    }
+    assert_true(n % TQ_PAGE_TOKENS == 0 && n > 0);
+    assert_step_fails(cache, &run, &t, n, n + 1, TQ_ERR_CAPACITY);
+    assert_step_fails(cache, &run, &t, n, N, TQ_ERR_CAPACITY);
+    const tq_kv kv = tokens_kv(&t, n, 1);
+    assert_status(step(cache, run.seq, 0, &kv, NULL), TQ_ERR_CAPACITY);
+    assert_runs_equal(&run, &calm, &t, 0, n);
+
+    /* Another sequence finds no room, until the first gives some back. */
+    struct run second = open_run(open_seq(cache), &t);
+    assert_step_fails(cache, &second, &t, 0, N, TQ_ERR_CAPACITY);
+    tq_seq_destroy(run.seq);
+    run.seq = NULL;
+    feed(cache, second.seq, 0, &t, 0, 64, second.out, second.lse);
+    assert_runs_equal(&second, &calm, &t, 0, 64);
+    /* A fork takes no pages, but writing into the page it shares does. */
+    tq_seq *forks[40];
+    struct run fork = open_run(NULL, &t);
+    assert_status(tq_seq_truncate(second.seq, 40), TQ_OK);
+    size_t refused = 0;
+    for (size_t i = 0; i < 40; i++) {
+        assert_status(tq_seq_fork(second.seq, 40, &forks[i]), TQ_OK);
+        fork.seq = forks[i];
+        const tq_kv one = tokens_kv(&t, 40, 1);
+        const tq_status status = tq_cache_append(cache, forks[i], 0, &one);
+        refused += status == TQ_ERR_CAPACITY;
+        assert_true(status == TQ_OK || status == TQ_ERR_CAPACITY);
+        assert_int_equal(tq_seq_length(forks[i], 0), status == TQ_OK ? 41 : 40);
+        assert_true(stats_of(cache).page_bytes <= desc.memory_limit);
+    }
+    assert_true(refused > 30);
+    tq_seq_destroy(second.seq);
+    second.seq = NULL;
+    for (size_t i = 0; i < 39; i++) {
+        tq_seq_destroy(forks[i]);
+    }
+    assert_int_equal(tq_seq_length(forks[39], 0), 40);
+    feed(cache, forks[39], 0, &t, 40, 60, fork.out, fork.lse); /* It has its page alone now. */
+    assert_runs_equal(&fork, &calm, &t, 40, 60);
+    fork.seq = NULL;
+    close_run(&fork);
+    close_run(&second);
+    close_run(&run);
+    close_run(&calm);
+    tq_cache_destroy(cache);
+    tq_cache_destroy(unlimited);
+    tokens_free(&t);
+}
+
+/* With room for the end and one page in passing, a sequence gets there, in whatever steps. */
+static void test_limit_is_enough(void **state)
+{
+    enum { N = 600 };
+    static const size_t at_once[] = {1, 13, 64, 100, N};
+    struct rng rng = rng_seeded(77);
+    tq_cache_desc desc = mixed_desc();
+    struct tokens t = tokens_gauss(&rng, &desc, 2, N);
+    /* A layer at a time: each may hold one exact page more than in the end. */
+    const size_t page_in_passing = estimate_of(*state, &desc, 64);
+    const size_t limit = estimate_of(*state, &desc, N) + page_in_passing;
+    for (size_t i = 0; i < sizeof at_once / sizeof at_once[0]; i++) {
+        desc.memory_limit = limit;
+        tq_cache *cache = open_cache(*state, &desc);
+        append_all(cache, open_seq(cache), &t, 0, N, at_once[i]);
+        tq_cache_destroy(cache);
+    }
+    tokens_free(&t);
+}
+
+/* The n-th allocation of a life fails: the call says so, nothing has changed, and then it succeeds. */
+static void test_allocation_failures(void **state)
+{
+    (void)state;
+    enum { N = 330, CUT = 150 };
+    static struct counting_allocator counting;
+    counting = (struct counting_allocator){0};
+    const tq_allocator hooks = counting_allocator_hooks(&counting);
+    tq_context *context = open_context_with(&hooks, NULL);
+    const size_t idle_blocks = counting.live_blocks;
+    struct rng rng = rng_seeded(78);
+    tq_cache_desc desc = mixed_desc();
+    desc.sink_tokens = 4;
+    struct tokens t = tokens_gauss(&rng, &desc, 2, N);
+
+    tq_cache *calm_cache = open_cache(context, &desc);
+    struct run calm = open_run(open_seq(calm_cache), &t);
+    feed(calm_cache, calm.seq, 0, &t, 0, N, calm.out, calm.lse);
+    tq_seq_destroy(calm.seq);
+    calm.seq = NULL;
+    tq_cache_destroy(calm_cache);
+    assert_int_equal(counting.live_blocks, idle_blocks);
+
+    /* Tries a call with the first, second, ... allocation failing until it succeeds. */
+#define FAIL_EVERY(call, unchanged)                                                                                    \
+    do {                                                                                                               \
+        for (size_t nth = 1;; nth++) {                                                                                 \
+            const size_t blocks = counting.live_blocks;                                                                \
+            counting.fail_at = counting.calls + nth;                                                                   \
+            counting.fail_from = nth % 2 == 0;                                                                         \
+            const tq_status status = (call);                                                                           \
+            const int met = counting.calls >= counting.fail_at;                                                        \
+            counting.fail_at = 0;                                                                                      \
+            if (!met) {                                                                                                \
+                assert_status(status, TQ_OK);                                                                          \
+                break;                                                                                                 \
+            }                                                                                                          \
+            assert_status(status, TQ_ERR_OUT_OF_MEMORY);                                                               \
+            assert_int_equal(counting.live_blocks, blocks);                                                            \
+            assert_true(unchanged);                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
+    tq_cache *cache = NULL;
+    FAIL_EVERY(tq_cache_create(context, &desc, &cache), cache == NULL);
+    struct run run = open_run(NULL, &t);
+    FAIL_EVERY(tq_seq_create(cache, &run.seq), run.seq == NULL && stats_of(cache).n_sequences == 0);
+    tq_kv kv = tokens_kv(&t, 0, CUT);
+    tq_attention attention = tokens_attention(&t, 0, CUT, run.out, run.lse);
+    const size_t out_size = tokens_out_size(&t) * sizeof(float);
+    FAIL_EVERY(tq_cache_forward(cache, run.seq, 0, &kv, &attention),
+               tq_seq_length(run.seq, 0) == 0 && stats_of(cache).page_bytes == 0 && still_filled(run.out, out_size));
+    for (uint32_t layer = 1; layer < 3; layer++) {
+        FAIL_EVERY(tq_cache_append(cache, run.seq, layer, &kv), tq_seq_length(run.seq, layer) == 0);
+    }
+    tq_seq *fork = NULL;
+    const size_t bytes = stats_of(cache).page_bytes;
+    FAIL_EVERY(tq_seq_fork(run.seq, CUT, &fork), fork == NULL && stats_of(cache).n_sequences == 1);
+    /* Shared pages are copied now. */
+    kv = tokens_kv(&t, CUT, N - CUT);
+    attention = tokens_attention(&t, CUT, N - CUT, run.out, run.lse);
+    FAIL_EVERY(tq_cache_forward(cache, run.seq, 0, &kv, &attention),
+               tq_seq_length(run.seq, 0) == CUT && stats_of(cache).page_bytes == bytes);
+    assert_runs_equal(&run, &calm, &t, 0, N);
+    struct run forked = open_run(fork, &t);
+    attention = tokens_attention(&t, CUT, N - CUT, forked.out, forked.lse);
+    FAIL_EVERY(tq_cache_forward(cache, fork, 0, &kv, &attention), tq_seq_length(fork, 0) == CUT);
+    assert_runs_equal(&forked, &calm, &t, CUT, N);
+    attention = tokens_attention(&t, N - 5, 5, forked.out, forked.lse);
+    FAIL_EVERY(tq_cache_attend(cache, fork, 0, &attention), tq_seq_length(fork, 0) == N);
+    assert_runs_equal(&forked, &calm, &t, CUT, N);
+    /* Truncation cannot fail, also where pages are shared. */
+    counting.fail_at = counting.calls + 1;
+    counting.fail_from = 1;
+    assert_status(tq_seq_truncate(fork, CUT - 20), TQ_OK);
+    assert_status(tq_seq_truncate(run.seq, 10), TQ_OK);
+    counting.fail_at = 0;
+#undef FAIL_EVERY
+
+    close_run(&forked);
+    run.seq = NULL; /* Goes with the cache. */
+    tq_cache_destroy(cache);
+    assert_int_equal(counting.live_blocks, idle_blocks);
+    close_run(&run);
+    close_run(&calm);
+    tokens_free(&t);
+    tq_context_destroy(context);
+    assert_int_equal(counting.live_blocks, 0);
+    assert_int_equal(counting.broken_promises, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_estimate_is_free),
+        cmocka_unit_test(test_forks),
+        cmocka_unit_test(test_many_forks),
+        cmocka_unit_test(test_rejected_in_page),
+        cmocka_unit_test(test_rejected_across_pages),
+        cmocka_unit_test(test_truncate),
+        cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_limit_is_enough),
+        cmocka_unit_test(test_allocation_failures),
+    };
+    return cmocka_run_group_tests(tests, setup_context, teardown_context);
+}
