@@ -11,4 +11,7 @@ typedef int command_main(int argc, char **argv, int first);
 /* Without a subcommand: the table of all formats against f16. */
 command_main compare_main;
 
+/* "quality": what the options of the cache are worth. */
+command_main cache_quality_main;
+
 #endif /* TQ_BENCH_COMMANDS_H */

@@ -11,6 +11,7 @@
 
 static const char help[] =
     "usage: tq_bench [OPTIONS]\n"
+    "       tq_bench quality [OPTIONS]   what the options of the cache are worth; its --help says more\n"
     "\n"
     "Prints a table of all vector formats on real keys, values and queries of a language model: bytes, error, what\n"
     "becomes of attention, and speed against f16 in the same run.\n"
