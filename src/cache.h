@@ -126,6 +126,16 @@ size_t tq_store_segment(tq_store *store);
 /* Frees what was reserved and not needed. */
 void tq_store_end(tq_store *store);
 
+/* --- page_codec.c --------------------------------------------------------------------------------------------------
+ */
+
+/* Encodes tokens [n_encoded, 64) from the exact block to the encoded one; both are there, and the page has one owner.
+ * The page's mean is taken anew if no token was encoded before. */
+void tq_page_encode(const tq_cache *cache, const tq_layer *layer, tq_page *page);
+
+/* Copies tokens [n_encoded, sink_tokens) of a first page from its exact block to its sinks. */
+void tq_page_keep_sinks(const tq_cache *cache, const tq_layer *layer, tq_page *page);
+
 /* --- attend.c ------------------------------------------------------------------------------------------------------
  */
 
