@@ -80,20 +80,11 @@ static void fill_paley(float *matrix, size_t m)
     }
 }
 
-/* A standard normal number by the Box-Muller transform. The first uniform is in (0, 1], so its logarithm is finite. */
-static double next_normal(uint64_t *state)
-{
-    const double two_pi = 6.283185307179586477;
-    const double u = (double)((tq_random_next(state) >> 11) + 1) * 0x1p-53;
-    const double v = (double)(tq_random_next(state) >> 11) * 0x1p-53;
-    return sqrt(-2 * log(u)) * cos(two_pi * v);
-}
-
 void tq_random_projection(float *matrix, size_t dim, uint64_t seed)
 {
     uint64_t state = seed ^ PROJECTION_STREAM;
     for (size_t i = 0; i < dim * dim; i++) {
-        matrix[i] = (float)next_normal(&state);
+        matrix[i] = (float)tq_random_normal(&state);
     }
 }
 
@@ -113,7 +104,7 @@ static void fill_haar(float *dense, double *rows, size_t dim, uint64_t seed)
 {
     uint64_t state = seed ^ HAAR_STREAM;
     for (size_t i = 0; i < dim * dim; i++) {
-        rows[i] = next_normal(&state);
+        rows[i] = tq_random_normal(&state);
     }
     for (size_t i = 0; i < dim; i++) {
         double *row = rows + i * dim;

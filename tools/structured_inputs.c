@@ -15,17 +15,10 @@ enum { DIM = 128, N_SEEDS = 500 };
 static const char *const FORMATS[] = {"turbo2", "turbo2t", "turbo3", "turbo3t", "turbo4", "turbo4t"};
 enum { N_FORMATS = sizeof FORMATS / sizeof *FORMATS };
 
-static double next_normal(uint64_t *state)
-{
-    const double u = (double)((tq_random_next(state) >> 11) + 1) * 0x1p-53;
-    const double v = (double)(tq_random_next(state) >> 11) * 0x1p-53;
-    return sqrt(-2 * log(u)) * cos(6.283185307179586477 * v);
-}
-
 static void gaussian(uint64_t seed, float *x)
 {
     for (size_t j = 0; j < DIM; j++) {
-        x[j] = (float)next_normal(&seed);
+        x[j] = (float)tq_random_normal(&seed);
     }
 }
 
@@ -43,7 +36,7 @@ static void two_hot(uint64_t seed, float *x)
 static void constant_blocks(uint64_t seed, float *x)
 {
     for (size_t j = 0; j < DIM; j++) {
-        x[j] = j % 16 == 0 ? (float)next_normal(&seed) : x[j - 1];
+        x[j] = j % 16 == 0 ? (float)tq_random_normal(&seed) : x[j - 1];
     }
 }
 

@@ -37,13 +37,6 @@ typedef struct result {
     double count[MAX_LEVELS]; /* How many they were. */
 } result;
 
-static double next_normal(uint64_t *state)
-{
-    const double u = (double)((tq_random_next(state) >> 11) + 1) * 0x1p-53;
-    const double v = (double)(tq_random_next(state) >> 11) * 0x1p-53;
-    return sqrt(-2 * log(u)) * cos(6.283185307179586477 * v);
-}
-
 static tq_code code_of(const tq_trellis *trellis, size_t dim)
 {
     return (tq_code){.dim = dim,
@@ -70,7 +63,7 @@ static result run(const tq_trellis *trellis, const double *levels, size_t dim, s
         for (size_t v = 0; v < BATCH; v++) {
             double squares = 0;
             for (size_t j = 0; j < dim; j++) {
-                y[v * dim + j] = (float)next_normal(&seed);
+                y[v * dim + j] = (float)tq_random_normal(&seed);
                 squares += (double)y[v * dim + j] * (double)y[v * dim + j];
             }
             sum_squares[v] = (float)(squares / (double)dim);

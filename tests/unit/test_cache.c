@@ -38,9 +38,10 @@ static void test_create_statuses(void **state)
 
     static const struct {
         uint32_t layers, heads, dim_k, dim_v;
-    } bad_sizes[] = {{0, 1, 16, 0},    {65537, 1, 16, 0},      {1, 0, 16, 0},          {1, 65537, 16, 0},
-                     {1, 1, 0, 0},     {1, 1, 0, 16},          {1, 1, 1025, 0},        {1, 1, 1025, 16},
-                     {1, 1, 16, 1025}, {UINT32_MAX, 1, 16, 0}, {1, UINT32_MAX, 16, 0}, {1, 1, 16, UINT32_MAX}};
+    } bad_sizes[] = {{0, 1, 16, 0},         {65537, 1, 16, 0},      {1, 0, 16, 0},    {1, 1025, 16, 0},
+                     {1, 1, 0, 0},          {1, 1, 0, 16},          {1, 1, 1025, 0},  {1, 1, 1025, 16},
+                     {1, 1, 16, 1025},      {UINT32_MAX, 1, 16, 0}, {1, 1025, 16, 0}, {1, UINT32_MAX, 16, 0},
+                     {1, 1, 16, UINT32_MAX}};
     for (size_t i = 0; i < sizeof bad_sizes / sizeof bad_sizes[0]; i++) {
         const tq_cache_desc desc =
             cache_desc(bad_sizes[i].layers, bad_sizes[i].heads, bad_sizes[i].dim_k, bad_sizes[i].dim_v);
@@ -479,6 +480,8 @@ static void test_no_tokens(void **state)
     tq_kv kv = TQ_KV_INIT;
     tq_attention attention = TQ_ATTENTION_INIT;
     attention.n_q_heads = N_Q_HEADS;
+    const float unread[N_Q_HEADS] = {NAN, NAN, NAN, NAN};
+    attention.sink_logits = unread;
     const tq_cache_stats_result stats = stats_of(f->cache);
     assert_status(step(f->cache, f->seq, 0, &kv, &attention), TQ_OK);
     assert_status(step(f->cache, f->seq, 0, &kv, NULL), TQ_OK);
