@@ -451,9 +451,10 @@ TQ_API tq_status tq_seq_fork(const tq_seq *parent, size_t n_tokens, tq_seq **seq
 
 /** Shortens a sequence to n_tokens in all layers. Pages that are no longer needed are freed.
  *
- * A cut inside an encoded page leaves it encoded: tokens appended there later are exact until they, too, leave the
- * window, and are then encoded with the mean the page has. The promise about splits holds from tokens that were never
- * encoded: rejecting drafted tokens is exact as long as the cut is inside the window.
+ * Taking back tokens of the newest page, and of the one before it, is exact: what follows is as if they had never been
+ * there. A cut further back may find pages encoded that a query at the new end should see exact; they stay encoded.
+ * Tokens appended to a page that was cut so are exact until they, too, leave the window, and are then encoded with the
+ * mean the page has.
  * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a layer that has fewer tokens). */
 TQ_API tq_status tq_seq_truncate(tq_seq *seq, size_t n_tokens);
 

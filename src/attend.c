@@ -85,12 +85,15 @@ typedef struct page_spans {
     span exact;
 } page_spans;
 
-static page_spans find_spans(const tq_cache *cache, const tq_page *page, size_t n_tokens)
+/* `encoded` says which form the position of the queries asks for; after a deep cut a page may have but one. */
+static page_spans find_spans(const tq_cache *cache, const tq_page *page, bool encoded, size_t n_tokens)
 {
+    const bool has_exact = page->blocks[TQ_BLOCK_EXACT] != NULL;
+    const size_t exact_from = has_exact && !(encoded && page->n_encoded == P) ? page->exact_from : page->n_encoded;
     const size_t n_sinks = page->blocks[TQ_BLOCK_SINKS] == NULL ? 0 : cache->desc.sink_tokens;
-    const size_t n_encoded = page->n_encoded;
-    const size_t kept = n_sinks < n_encoded ? n_sinks : n_encoded;
-    return (page_spans){clip(0, kept, n_tokens), clip(kept, n_encoded, n_tokens), clip(n_encoded, n_tokens, n_tokens)};
+    const size_t kept = n_sinks < exact_from ? n_sinks : exact_from;
+    return (page_spans){clip(0, kept, n_tokens), clip(kept, exact_from, n_tokens),
+                        clip(exact_from, n_tokens, n_tokens)};
 }
 
 /* scores[i * P + k] of all tokens of a page, before cap and mask. */
@@ -187,7 +190,8 @@ static float soften(float *scores, size_t first, size_t n, size_t begin, size_t 
 TQ_APART void attend_page(const attend_work *work, rows *r, const pair *q, size_t index, size_t n_tokens, pair *sums)
 {
     const tq_page *page = work->track->pages[index];
-    const page_spans spans = find_spans(work->cache, page, n_tokens);
+    const bool encoded = index < tq_encoded_pages(work->cache, work->position);
+    const page_spans spans = find_spans(work->cache, page, encoded, n_tokens);
     const size_t dim = work->layer->v.dim;
     float scores[MAX_ROWS * P];
     page_scores(work, r, q, page, spans, scores);

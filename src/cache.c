@@ -57,30 +57,8 @@ static tq_status read_desc(const tq_context *context, const tq_cache_desc *from,
     return TQ_OK;
 }
 
-static tq_status init_side(const tq_context *context, const tq_cache_desc *desc, tq_side *side, size_t dim,
-                           tq_format format, tq_scale_mode scale, bool has_mean)
-{
-    if (tq_format_find(format) != NULL && !is_for_caches(format)) {
-        return tq_fail(context, TQ_ERR_UNSUPPORTED, "tq_cache: the prod formats are not for caches");
-    }
-    tq_codec_desc codec_desc = TQ_CODEC_DESC_INIT;
-    codec_desc.dim = (uint32_t)dim;
-    codec_desc.format = format;
-    codec_desc.scale = scale;
-    codec_desc.effort = desc->effort;
-    codec_desc.seed = desc->seed;
-    const tq_status status = tq_codec_create(context, &codec_desc, &side->codec);
-    if (status != TQ_OK) {
-        return status;
-    }
-    side->dim = dim;
-    side->has_mean = has_mean && side->codec->family != TQ_FAMILY_HALF;
-    side->rows_at = side->has_mean ? 2 * dim : 0;
-    side->encoded_bytes = side->rows_at + P * tq_codec_bytes(side->codec);
-    return TQ_OK;
-}
-
-static tq_status init_layer(const tq_context *context, const tq_cache_desc *desc, size_t index, tq_layer *layer)
+/* The formats of a layer, defaults resolved. */
+static tq_layer_formats formats_of(const tq_cache_desc *desc, size_t index)
 {
     tq_layer_formats formats = {desc->k_format, desc->v_format};
     if (desc->layers != NULL && desc->layers[index].k_format != TQ_FORMAT_DEFAULT) {
@@ -89,48 +67,87 @@ static tq_status init_layer(const tq_context *context, const tq_cache_desc *desc
     if (desc->layers != NULL && desc->layers[index].v_format != TQ_FORMAT_DEFAULT) {
         formats.v_format = desc->layers[index].v_format;
     }
-    tq_status status = init_side(context, desc, &layer->k, desc->head_dim_k, formats.k_format, TQ_SCALE_NORM,
-                                 (desc->flags & TQ_CACHE_NO_K_MEANS) == 0);
-    if (status == TQ_OK) {
-        status = init_side(context, desc, &layer->v, desc->head_dim_v, formats.v_format, TQ_SCALE_UNBIASED,
-                           (desc->flags & TQ_CACHE_NO_V_MEANS) == 0);
+    return formats;
+}
+
+static tq_codec_desc codec_desc_of(const tq_cache_desc *desc, size_t dim, tq_format format, tq_scale_mode scale)
+{
+    return (tq_codec_desc){.struct_size = sizeof(tq_codec_desc),
+                           .dim = (uint32_t)dim,
+                           .format = format,
+                           .scale = scale,
+                           .effort = desc->effort,
+                           .seed = desc->seed};
+}
+
+/* The sizes of one side, without its codec. */
+static tq_status shape_side(const tq_context *context, const tq_codec_desc *codec_desc, bool has_mean, tq_side *side)
+{
+    if (tq_format_find(codec_desc->format) != NULL && !is_for_caches(codec_desc->format)) {
+        return tq_fail(context, TQ_ERR_UNSUPPORTED, "tq_cache: the prod formats are not for caches");
     }
-    const size_t token = 2 * desc->n_kv_heads * (layer->k.dim + layer->v.dim);
-    layer->block_bytes[TQ_BLOCK_EXACT] = P * token;
-    layer->block_bytes[TQ_BLOCK_SINKS] = desc->sink_tokens * token;
-    layer->block_bytes[TQ_BLOCK_ENCODED] = desc->n_kv_heads * (layer->k.encoded_bytes + layer->v.encoded_bytes);
+    size_t row_bytes;
+    const tq_status status = tq_codec_row_bytes(context, codec_desc, &row_bytes);
+    if (status != TQ_OK) {
+        return status;
+    }
+    side->dim = codec_desc->dim;
+    side->has_mean = has_mean && codec_desc->format != TQ_FORMAT_F16;
+    side->rows_at = side->has_mean ? 2 * side->dim : 0;
+    side->encoded_bytes = side->rows_at + P * row_bytes;
+    return TQ_OK;
+}
+
+/* The sizes of one layer; the descs of its codecs go to `codecs`: keys, values. */
+static tq_status shape_layer(const tq_context *context, const tq_cache_desc *desc, size_t index, tq_layer *layer,
+                             tq_codec_desc codecs[2])
+{
+    const tq_layer_formats formats = formats_of(desc, index);
+    codecs[0] = codec_desc_of(desc, desc->head_dim_k, formats.k_format, TQ_SCALE_NORM);
+    codecs[1] = codec_desc_of(desc, desc->head_dim_v, formats.v_format, TQ_SCALE_UNBIASED);
+    tq_status status = shape_side(context, &codecs[0], (desc->flags & TQ_CACHE_NO_K_MEANS) == 0, &layer->k);
+    if (status == TQ_OK) {
+        status = shape_side(context, &codecs[1], (desc->flags & TQ_CACHE_NO_V_MEANS) == 0, &layer->v);
+    }
+    if (status == TQ_OK) {
+        const size_t token = 2 * desc->n_kv_heads * (layer->k.dim + layer->v.dim);
+        layer->block_bytes[TQ_BLOCK_EXACT] = P * token;
+        layer->block_bytes[TQ_BLOCK_SINKS] = desc->sink_tokens * token;
+        layer->block_bytes[TQ_BLOCK_ENCODED] = desc->n_kv_heads * (layer->k.encoded_bytes + layer->v.encoded_bytes);
+    }
     return status;
 }
 
 static void free_layers(const tq_context *context, tq_layer *layers, size_t n_layers)
 {
-    for (size_t i = 0; layers != NULL && i < n_layers; i++) {
+    for (size_t i = 0; i < n_layers; i++) {
         tq_codec_destroy(layers[i].k.codec);
         tq_codec_destroy(layers[i].v.codec);
     }
     tq_release(&context->allocator, layers);
 }
 
-/* Reads a desc and makes its layers. */
-static tq_status make_layers(const tq_context *context, const tq_cache_desc *from, tq_cache_desc *desc,
-                             tq_layer **layers)
+static tq_status make_layers(const tq_context *context, const tq_cache_desc *desc, tq_layer **layers)
 {
-    tq_status status = read_desc(context, from, desc);
-    if (status != TQ_OK) {
-        return status;
-    }
+    tq_status status = TQ_OK;
     tq_layer *made = tq_allocate(&context->allocator, desc->n_layers, sizeof *made);
     if (made == NULL) {
-        return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache: out of memory");
+        return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
     }
     for (size_t i = 0; status == TQ_OK && i < desc->n_layers; i++) {
-        status = init_layer(context, desc, i, &made[i]);
+        tq_codec_desc codecs[2];
+        status = shape_layer(context, desc, i, &made[i], codecs);
+        if (status == TQ_OK) {
+            status = tq_codec_create(context, &codecs[0], &made[i].k.codec);
+        }
+        if (status == TQ_OK) {
+            status = tq_codec_create(context, &codecs[1], &made[i].v.codec);
+        }
     }
     if (status != TQ_OK) {
         free_layers(context, made, desc->n_layers);
         return status;
     }
-    desc->layers = NULL;
     *layers = made;
     return TQ_OK;
 }
@@ -138,17 +155,21 @@ static tq_status make_layers(const tq_context *context, const tq_cache_desc *fro
 tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, tq_cache **cache)
 {
     tq_cache_desc resolved;
-    tq_layer *layers;
+    tq_layer *layers = NULL;
     if (context == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
     if (cache == NULL) {
         return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_create: cache is null");
     }
-    const tq_status status = make_layers(context, desc, &resolved, &layers);
+    tq_status status = read_desc(context, desc, &resolved);
+    if (status == TQ_OK) {
+        status = make_layers(context, &resolved, &layers);
+    }
     if (status != TQ_OK) {
         return status;
     }
+    resolved.layers = NULL;
     tq_cache *made = tq_allocate(&context->allocator, 1, sizeof *made);
     if (made == NULL) {
         free_layers(context, layers, resolved.n_layers);
@@ -179,36 +200,37 @@ void tq_cache_destroy(tq_cache *cache)
 tq_status tq_cache_estimate(const tq_context *context, const tq_cache_desc *desc, size_t n_tokens, size_t *bytes)
 {
     tq_cache_desc resolved;
-    tq_layer *layers;
     if (context == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
     if (bytes == NULL) {
         return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_estimate: bytes is null");
     }
-    const tq_status status = make_layers(context, desc, &resolved, &layers);
+    tq_status status = read_desc(context, desc, &resolved);
     if (status != TQ_OK) {
         return status;
     }
-    const tq_cache shape = {.window_pages = tq_pages_of(resolved.recent_tokens)};
-    const size_t encoded = n_tokens > 0 ? tq_encoded_pages(&shape, n_tokens - 1) : 0;
-    const size_t exact = tq_pages_of(n_tokens) - encoded;
+    const tq_cache windowed = {.window_pages = tq_pages_of(resolved.recent_tokens)};
+    const size_t encoded = n_tokens > 0 ? tq_encoded_pages(&windowed, n_tokens - 1) : 0;
+    const size_t dropped = encoded > 0 ? encoded - 1 : 0;
+    const size_t blocks[TQ_BLOCK_KINDS] = {[TQ_BLOCK_EXACT] = tq_pages_of(n_tokens) - dropped,
+                                           [TQ_BLOCK_ENCODED] = encoded,
+                                           [TQ_BLOCK_SINKS] = encoded > 0};
     size_t sum = 0;
-    bool fits = true;
     for (size_t i = 0; i < resolved.n_layers; i++) {
-        const size_t *block = layers[i].block_bytes;
-        size_t parts[TQ_BLOCK_KINDS] = {0};
-        fits = fits && tq_multiply_fits(encoded, block[TQ_BLOCK_ENCODED], &parts[TQ_BLOCK_ENCODED]) &&
-               tq_multiply_fits(exact, block[TQ_BLOCK_EXACT], &parts[TQ_BLOCK_EXACT]);
-        parts[TQ_BLOCK_SINKS] = encoded > 0 ? block[TQ_BLOCK_SINKS] : 0;
-        for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
-            fits = fits && parts[kind] <= SIZE_MAX - sum;
-            sum += parts[kind];
+        tq_layer layer = {{0}, {0}, {0}};
+        tq_codec_desc codecs[2];
+        status = shape_layer(context, &resolved, i, &layer, codecs);
+        if (status != TQ_OK) {
+            return status;
         }
-    }
-    free_layers(context, layers, resolved.n_layers);
-    if (!fits) {
-        return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_estimate: the size overflows");
+        for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+            size_t part;
+            if (!tq_multiply_fits(blocks[kind], layer.block_bytes[kind], &part) || part > SIZE_MAX - sum) {
+                return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_estimate: the size overflows");
+            }
+            sum += part;
+        }
     }
     *bytes = sum;
     return TQ_OK;

@@ -4,8 +4,9 @@
  *
  *     cache  ->  sequences  ->  one track per layer  ->  pages of 64 tokens, all KV heads together
  *
- * A page is born exact: its tokens in f16. When it leaves the window of recent tokens it is encoded, and the exact
- * tokens are dropped. Forks share pages; a page with more than one owner is never written, but copied first. */
+ * A page is born exact: its tokens in f16. When it leaves the window of recent tokens it is encoded; its exact tokens
+ * stay until the next page leaves, so that taking back tokens across a page boundary finds everything as it was. Forks
+ * share pages; a page with more than one owner is never written, but copied first. */
 #ifndef TQ_CACHE_H
 #define TQ_CACHE_H
 
@@ -35,7 +36,8 @@ typedef struct tq_layer {
 typedef struct tq_page {
     struct tq_page *next; /* While in a reserve. */
     atomic_size_t owners;
-    size_t n_encoded; /* The first tokens of the page are encoded, those from here on exact. */
+    size_t n_encoded;  /* Tokens [0, n_encoded) are in the encoded block. */
+    size_t exact_from; /* Tokens from here on are in the exact block, if there is one. */
     uint8_t *blocks[TQ_BLOCK_KINDS];
 } tq_page;
 
@@ -64,7 +66,8 @@ struct tq_cache {
     atomic_size_t used[TQ_BLOCK_KINDS]; /* Bytes of all blocks. */
 };
 
-/* How many pages the query at `position` sees encoded: the first ones. */
+/* How many pages the query at `position` sees encoded: the first ones. All but the last of them have dropped their
+ * exact tokens. */
 static inline size_t tq_encoded_pages(const tq_cache *cache, size_t position)
 {
     const size_t page = position / TQ_PAGE_TOKENS;
@@ -129,11 +132,11 @@ void tq_store_end(tq_store *store);
 /* --- page_codec.c --------------------------------------------------------------------------------------------------
  */
 
-/* Encodes tokens [n_encoded, 64) from the exact block to the encoded one; both are there, and the page has one owner.
- * The page's mean is taken anew if no token was encoded before. */
+/* Encodes tokens [exact_from, 64) from the exact block to the encoded one; both are there, and the page has one owner.
+ * The page's mean is taken anew if all tokens are exact. */
 void tq_page_encode(const tq_cache *cache, const tq_layer *layer, tq_page *page);
 
-/* Copies tokens [n_encoded, sink_tokens) of a first page from its exact block to its sinks. */
+/* Copies tokens [exact_from, sink_tokens) of a first page from its exact block to its sinks. */
 void tq_page_keep_sinks(const tq_cache *cache, const tq_layer *layer, tq_page *page);
 
 /* --- attend.c ------------------------------------------------------------------------------------------------------

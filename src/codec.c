@@ -135,6 +135,17 @@ static tq_status make_matrices(tq_codec *codec, const tq_allocator *allocator)
     return TQ_OK;
 }
 
+tq_status tq_codec_row_bytes(const tq_context *context, const tq_codec_desc *desc, size_t *bytes)
+{
+    tq_codec_desc resolved = *desc;
+    const tq_status status = check_desc(context, &resolved);
+    if (status == TQ_OK) {
+        resolve_defaults(&resolved);
+        *bytes = make_code(&resolved, tq_format_find(resolved.format)).row_bytes;
+    }
+    return status;
+}
+
 tq_status tq_codec_create(const tq_context *context, const tq_codec_desc *desc, tq_codec **codec)
 {
     if (context == NULL) {

@@ -16,4 +16,7 @@ struct tq_codec {
     float *projection;         /* S: [dim, dim], for TQ_FAMILY_PROD; else null. */
 };
 
+/* Bytes of a row of the codec that `desc` describes, by arithmetic alone; fails as tq_codec_create would. */
+tq_status tq_codec_row_bytes(const tq_context *context, const tq_codec_desc *desc, size_t *bytes);
+
 #endif /* TQ_CODEC_H */

@@ -26,13 +26,15 @@ static bool resolve_strides(size_t n_tokens, size_t n_heads, size_t dim, tq_dtyp
     if (*token_stride == 0 && !tq_multiply_fits(n_heads, *head_stride, token_stride)) {
         return false;
     }
-    /* Heads may lie inside a token or, head-major, far apart: both distances must hold a vector, and the last element
-     * an address. */
+    /* Token-major or head-major, one of the two lies within one step of the other; and the last element has an address.
+     */
     size_t heads;
     size_t tokens;
-    return *head_stride >= dim && *token_stride >= dim && tq_multiply_fits(n_heads, *head_stride, &heads) &&
-           tq_multiply_fits(n_tokens, *token_stride, &tokens) && heads <= PTRDIFF_MAX / 16 &&
-           tokens <= PTRDIFF_MAX / 16;
+    if (*head_stride < dim || *token_stride < dim || !tq_multiply_fits(n_heads, *head_stride, &heads) ||
+        !tq_multiply_fits(n_tokens, *token_stride, &tokens) || heads > PTRDIFF_MAX / 16 || tokens > PTRDIFF_MAX / 16) {
+        return false;
+    }
+    return n_tokens <= 1 || heads - *head_stride + dim <= *token_stride || tokens - *token_stride + dim <= *head_stride;
 }
 
 static bool all_finite(const tq_cache *cache, const void *x, tq_dtype dtype, size_t n_tokens, size_t n_heads,
@@ -106,7 +108,7 @@ static tq_status read_attention(const tq_cache *cache, const tq_attention *from,
         args->scale = 1.0F / sqrtf((float)desc->head_dim_k);
     }
     if (!isfinite(args->scale) || !isfinite(args->soft_cap) ||
-        (args->sink_logits != NULL &&
+        (args->sink_logits != NULL && args->n_tokens > 0 &&
          !cache->context->kernels.all_finite(args->sink_logits, TQ_DTYPE_F32, args->n_q_heads)) ||
         !all_finite(cache, args->q, args->q_dtype, args->n_tokens, args->n_q_heads, desc->head_dim_k,
                     args->q_token_stride, args->q_head_stride)) {

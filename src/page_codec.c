@@ -88,18 +88,17 @@ static void encode_head(void *arg, size_t head)
     const tq_layer *layer = work->layer;
     const uint8_t *exact = work->page->blocks[TQ_BLOCK_EXACT];
     uint8_t *encoded = work->page->blocks[TQ_BLOCK_ENCODED];
-    const size_t first = work->page->n_encoded;
+    const size_t first = work->page->exact_from;
     encode_side(&layer->k, exact + tq_exact_keys_at(layer, P, head), first, encoded + tq_encoded_keys_at(layer, head));
     encode_side(&layer->v, exact + tq_exact_values_at(layer, P, head), first,
                 encoded + tq_encoded_values_at(layer, head));
 }
 
-/* Copies tokens [page->n_encoded, sink_tokens) from the exact tokens to the sinks. */
 void tq_page_keep_sinks(const tq_cache *cache, const tq_layer *layer, tq_page *page)
 {
     const size_t n_sinks = cache->desc.sink_tokens;
     for (size_t head = 0; head < cache->desc.n_kv_heads; head++) {
-        for (size_t token = page->n_encoded; token < n_sinks; token++) {
+        for (size_t token = page->exact_from; token < n_sinks; token++) {
             const size_t key = 2 * layer->k.dim;
             const size_t value = 2 * layer->v.dim;
             memcpy(page->blocks[TQ_BLOCK_SINKS] + tq_exact_keys_at(layer, n_sinks, head) + token * key,

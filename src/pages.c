@@ -83,37 +83,57 @@ typedef struct needs {
     size_t blocks[TQ_BLOCK_KINDS];
 } needs;
 
-/* Pages [0, encoded_until) must be encoded once all tokens are there, pages from `append_from` on receive tokens. */
-static needs count_needs(const tq_store *store, size_t append_from, size_t encoded_until, size_t n_pages)
+/* What storing does to page `index`. */
+typedef struct plan {
+    bool receives; /* Tokens. */
+    bool encodes;  /* What is not yet encoded. */
+    bool drops;    /* Its exact tokens. */
+} plan;
+
+static plan plan_page(const tq_store *store, size_t index, size_t end)
+{
+    const tq_track *track = store->track;
+    const size_t encoded = tq_encoded_pages(store->cache, end - 1);
+    const tq_page *page = index < tq_pages_of(track->n_tokens) ? track->pages[index] : NULL;
+    const bool receives = index >= track->n_tokens / P;
+    return (plan){.receives = receives,
+                  .encodes = index < encoded && (receives || page == NULL || page->n_encoded < P),
+                  .drops = index + 1 < encoded && (receives || page == NULL || page->blocks[TQ_BLOCK_EXACT] != NULL)};
+}
+
+/* The first page that storing may touch: the one whose exact tokens the next page boundary drops. */
+static size_t first_touched(const tq_cache *cache, size_t n_tokens)
+{
+    const size_t page = n_tokens / P;
+    return page > cache->window_pages + 2 ? page - cache->window_pages - 2 : 0;
+}
+
+static needs count_needs(const tq_store *store, size_t end)
 {
     const tq_cache *cache = store->cache;
     const size_t existing = tq_pages_of(store->track->n_tokens);
-    const size_t first = append_from > cache->window_pages + 1 ? append_from - cache->window_pages - 1 : 0;
-    size_t born = 0; /* Exact blocks that new pages take, and that pages which leave the window give back. */
+    size_t taken = 0; /* Exact blocks that new pages take, and that pages which drop theirs give back. */
     size_t given = 0;
     size_t peak = 0;
     needs n = {0};
-    for (size_t i = first; i < n_pages; i++) {
+    for (size_t i = first_touched(cache, store->track->n_tokens); i < tq_pages_of(end); i++) {
         const tq_page *page = i < existing ? store->track->pages[i] : NULL;
-        const bool appended = i >= append_from;
-        const bool encoded = i < encoded_until && (page == NULL || page->n_encoded < P || appended);
-        const bool sinks = encoded && i == 0 && cache->desc.sink_tokens > 0;
+        const plan todo = plan_page(store, i, end);
+        const bool sinks = todo.encodes && i == 0 && cache->desc.sink_tokens > 0;
         if (page == NULL) {
-            if (i > cache->window_pages) {
-                const size_t leaves = i - cache->window_pages - 1;
-                const tq_page *leaving = leaves < existing ? store->track->pages[leaves] : NULL;
-                given += leaving == NULL || leaving->n_encoded < P || leaves >= append_from;
+            if (i > cache->window_pages + 1) {
+                given += plan_page(store, i - cache->window_pages - 2, end).drops;
             }
-            born++;
-            peak = born > given && born - given > peak ? born - given : peak;
+            taken++;
+            peak = taken > given && taken - given > peak ? taken - given : peak;
             n.pages++;
-            n.blocks[TQ_BLOCK_ENCODED] += encoded;
+            n.blocks[TQ_BLOCK_ENCODED] += todo.encodes;
             n.blocks[TQ_BLOCK_SINKS] += sinks;
-        } else if (appended || encoded) {
+        } else if (todo.receives || todo.encodes || todo.drops) {
             const bool copied = atomic_load(&page->owners) > 1;
             n.pages += copied;
-            n.blocks[TQ_BLOCK_EXACT] += page->blocks[TQ_BLOCK_EXACT] != NULL ? copied : appended;
-            n.blocks[TQ_BLOCK_ENCODED] += page->blocks[TQ_BLOCK_ENCODED] != NULL ? copied : encoded;
+            n.blocks[TQ_BLOCK_EXACT] += page->blocks[TQ_BLOCK_EXACT] != NULL ? copied : todo.receives;
+            n.blocks[TQ_BLOCK_ENCODED] += page->blocks[TQ_BLOCK_ENCODED] != NULL ? copied : todo.encodes;
             n.blocks[TQ_BLOCK_SINKS] += page->blocks[TQ_BLOCK_SINKS] != NULL ? copied : sinks;
         }
     }
@@ -148,7 +168,7 @@ tq_status tq_store_begin(tq_store *store, tq_cache *cache, const tq_layer *layer
     }
     const size_t end = track->n_tokens + kv->n_tokens;
     const size_t n_pages = tq_pages_of(end);
-    const needs n = count_needs(store, track->n_tokens / P, tq_encoded_pages(cache, end - 1), n_pages);
+    const needs n = count_needs(store, end);
     tq_status status = make_room(cache, track, n_pages);
     for (size_t i = 0; status == TQ_OK && i < n.pages; i++) {
         tq_page *page = tq_allocate(&cache->context->allocator, 1, sizeof *page);
@@ -204,6 +224,7 @@ static tq_page *writable_page(tq_store *store, size_t index)
     }
     tq_page *copy = take_page(store);
     copy->n_encoded = page->n_encoded;
+    copy->exact_from = page->exact_from;
     for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
         if (page->blocks[kind] != NULL) {
             copy->blocks[kind] = take_block(store, (tq_block)kind);
@@ -235,8 +256,15 @@ static void encode_page(tq_store *store, size_t index)
         tq_page_keep_sinks(store->cache, store->layer, page);
     }
     tq_page_encode(store->cache, store->layer, page);
-    give_block(store, TQ_BLOCK_EXACT, page->blocks[TQ_BLOCK_EXACT]);
-    page->blocks[TQ_BLOCK_EXACT] = NULL;
+}
+
+static void drop_exact(tq_store *store, size_t index)
+{
+    if (store->track->pages[index]->blocks[TQ_BLOCK_EXACT] != NULL) {
+        tq_page *page = writable_page(store, index);
+        give_block(store, TQ_BLOCK_EXACT, page->blocks[TQ_BLOCK_EXACT]);
+        page->blocks[TQ_BLOCK_EXACT] = NULL;
+    }
 }
 
 /* Converts vectors of `dim` elements to f16 rows. */
@@ -259,14 +287,19 @@ size_t tq_store_segment(tq_store *store)
     const size_t left = kv->n_tokens - store->done;
     const size_t count = left < P - begin ? left : P - begin;
     const size_t encoded = tq_encoded_pages(store->cache, position);
-    for (size_t i = encoded > store->cache->window_pages + 1 ? encoded - store->cache->window_pages - 1 : 0;
-         i < encoded; i++) {
+    for (size_t i = first_touched(store->cache, position); i < encoded; i++) {
         encode_page(store, i);
+        if (i + 1 < encoded) {
+            drop_exact(store, i);
+        }
     }
     tq_page *page = writable_page(store, index);
-    want_block(store, page, TQ_BLOCK_EXACT);
-    if (page->n_encoded > begin) { /* A cut went through the page after it had been encoded. */
-        page->n_encoded = begin;
+    if (page->blocks[TQ_BLOCK_EXACT] == NULL) {
+        page->blocks[TQ_BLOCK_EXACT] = take_block(store, TQ_BLOCK_EXACT);
+        page->exact_from = begin; /* Not 0 if a cut went through a page that had dropped its exact tokens. */
+    }
+    if (page->n_encoded > page->exact_from) {
+        page->n_encoded = page->exact_from;
     }
     uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
     for (size_t token = 0; token < count; token++) {
