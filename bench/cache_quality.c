@@ -122,15 +122,15 @@ static tq_cache_desc describe(const struct qkv *qkv, uint64_t seed)
     return desc;
 }
 
-/* Bytes of a page that is encoded: what a second page adds when there is no window. */
+/* Bytes of a page that is encoded: what one page more adds to a sequence that is long enough to have a full window. */
 static double encoded_bytes(const tq_context *context, const struct qkv *qkv, tq_cache_desc desc)
 {
-    size_t one = 0;
-    size_t two = 0;
+    size_t shorter = 0;
+    size_t longer = 0;
     desc.recent_tokens = TQ_NO_RECENT_TOKENS;
-    tq_cache_estimate(context, &desc, TQ_PAGE_TOKENS, &one);
-    tq_cache_estimate(context, &desc, (size_t)2 * TQ_PAGE_TOKENS, &two);
-    return (double)(two - one) / TQ_PAGE_TOKENS / qkv->layers / qkv->kv_heads;
+    tq_cache_estimate(context, &desc, (size_t)8 * TQ_PAGE_TOKENS, &shorter);
+    tq_cache_estimate(context, &desc, (size_t)9 * TQ_PAGE_TOKENS, &longer);
+    return (double)(longer - shorter) / TQ_PAGE_TOKENS / qkv->layers / qkv->kv_heads;
 }
 
 static tq_status measure(const tq_context *context, const struct qkv *qkv, uint64_t seed, float *exact, float *out,

@@ -150,6 +150,48 @@ void feed(tq_cache *cache, tq_seq *seq, uint32_t layer, const struct tokens *tok
     assert_int_equal(tq_seq_length(seq, layer), end);
 }
 
+/* Sequences that tests compare */
+
+/* Formats that together have every kind of page, with and without means, and that are quick to encode: the trellis of
+ * 64 states costs a hundred times as much. */
+static const tq_layer_formats mixed[] = {
+    {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO2}, {TQ_FORMAT_F16, TQ_FORMAT_TURBO3}, {TQ_FORMAT_TURBO1, TQ_FORMAT_F16}};
+
+tq_cache_desc mixed_desc(void)
+{
+    tq_cache_desc desc = cache_desc(3, 2, 16, 24);
+    desc.layers = mixed;
+    desc.effort = TQ_EFFORT_FAST;
+    return desc;
+}
+
+struct run open_run(tq_seq *seq, const struct tokens *t)
+{
+    return (struct run){seq, filled(tokens_out_size(t) * sizeof(float)), filled(t->n * t->n_q_heads * sizeof(float))};
+}
+
+void close_run(struct run *run)
+{
+    tq_seq_destroy(run->seq);
+    free(run->out);
+    free(run->lse);
+}
+
+void run_on(tq_cache *cache, struct run *run, const struct tokens *t, size_t first, size_t end)
+{
+    for (uint32_t layer = 0; layer < 3; layer++) {
+        feed(cache, run->seq, layer, t, first, end, run->out, run->lse);
+    }
+}
+
+void assert_runs_equal(const struct run *a, const struct run *b, const struct tokens *t, size_t first, size_t end)
+{
+    const size_t row = t->n_q_heads * t->dim_v;
+    assert_memory_equal(a->out + first * row, b->out + first * row, (end - first) * row * sizeof(float));
+    assert_memory_equal(a->lse + first * t->n_q_heads, b->lse + first * t->n_q_heads,
+                        (end - first) * t->n_q_heads * sizeof(float));
+}
+
 /* Model */
 
 /* Keys or values of one layer. */
@@ -167,12 +209,14 @@ struct model {
 /* Vectors of all tokens, [n][head][dim]. */
 struct vectors {
     uint16_t *f16; /* As they came. */
-    float *seen;   /* As queries see them now. */
+    float *exact;  /* The same. */
+    float *coded;  /* What a codec made of them, once it did. */
 };
 
 struct track {
     size_t n;
-    unsigned char *encoded; /* [n] Is the token? */
+    unsigned char *encoded; /* [n] Has the token been encoded? */
+    unsigned char *gone;    /* [n] Is only the encoded form left? */
     struct vectors sides[2];
     double largest_value;
 };
@@ -237,9 +281,11 @@ void model_seq_close(struct model_seq *seq)
     for (uint32_t layer = 0; layer < seq->model->desc.n_layers; layer++) {
         for (int s = 0; s < 2; s++) {
             free(seq->tracks[layer].sides[s].f16);
-            free(seq->tracks[layer].sides[s].seen);
+            free(seq->tracks[layer].sides[s].exact);
+            free(seq->tracks[layer].sides[s].coded);
         }
         free(seq->tracks[layer].encoded);
+        free(seq->tracks[layer].gone);
     }
     free(seq->tracks);
     free(seq);
@@ -268,9 +314,11 @@ static void track_resize(const struct model *model, struct track *track, uint32_
     for (int s = 0; s < 2; s++) {
         const size_t width = width_of(model, layer, s);
         track->sides[s].f16 = resized(track->sides[s].f16, n * width, sizeof *track->sides[s].f16);
-        track->sides[s].seen = resized(track->sides[s].seen, n * width, sizeof *track->sides[s].seen);
+        track->sides[s].exact = resized(track->sides[s].exact, n * width, sizeof *track->sides[s].exact);
+        track->sides[s].coded = resized(track->sides[s].coded, n * width, sizeof *track->sides[s].coded);
     }
     track->encoded = resized(track->encoded, n, 1);
+    track->gone = resized(track->gone, n, 1);
     track->n = n;
 }
 
@@ -285,10 +333,12 @@ struct model_seq *model_seq_fork(const struct model_seq *parent, size_t n_tokens
         for (int s = 0; s < 2 && n_tokens != 0; s++) {
             const size_t count = n_tokens * width_of(parent->model, layer, s);
             memcpy(to->sides[s].f16, from->sides[s].f16, count * sizeof *to->sides[s].f16);
-            memcpy(to->sides[s].seen, from->sides[s].seen, count * sizeof *to->sides[s].seen);
+            memcpy(to->sides[s].exact, from->sides[s].exact, count * sizeof *to->sides[s].exact);
+            memcpy(to->sides[s].coded, from->sides[s].coded, count * sizeof *to->sides[s].coded);
         }
         if (n_tokens != 0) {
             memcpy(to->encoded, from->encoded, n_tokens);
+            memcpy(to->gone, from->gone, n_tokens);
         }
         to->largest_value = from->largest_value;
     }
@@ -314,12 +364,20 @@ static void encode_token(const struct model *model, struct track *track, uint32_
         assert_status(tq_encode(side->codec, track->sides[s].f16 + token * width, TQ_DTYPE_F16, 0,
                                 model->desc.n_kv_heads, codes, size),
                       TQ_OK);
-        assert_status(tq_decode(side->codec, codes, size, model->desc.n_kv_heads, track->sides[s].seen + token * width,
+        assert_status(tq_decode(side->codec, codes, size, model->desc.n_kv_heads, track->sides[s].coded + token * width,
                                 TQ_DTYPE_F32, 0),
                       TQ_OK);
         free(codes);
     }
     track->encoded[token] = 1;
+}
+
+/* Pages that the query at `position` sees encoded. The last of them keeps its exact tokens, in case the query's page is
+ * taken back. */
+static size_t encoded_pages(const struct model *model, size_t position)
+{
+    const size_t page = position / TQ_PAGE_TOKENS;
+    return page > model->window_pages ? page - model->window_pages : 0;
 }
 
 /* Adds token `from` of `kv`, and encodes what has left the window now. */
@@ -328,6 +386,7 @@ static void track_append(const struct model *model, struct track *track, uint32_
     const size_t token = track->n;
     track_resize(model, track, layer, token + 1);
     track->encoded[token] = 0;
+    track->gone[token] = 0;
     for (int s = 0; s < 2; s++) {
         const size_t dim = model->sides[2 * layer + (uint32_t)s].dim;
         const size_t given_head = s ? kv->v_head_stride : kv->k_head_stride;
@@ -340,19 +399,27 @@ static void track_append(const struct model *model, struct track *track, uint32_
                 const uint16_t half = f16_from_double(x);
                 const size_t at = (token * model->desc.n_kv_heads + h) * dim + i;
                 track->sides[s].f16[at] = half;
-                track->sides[s].seen[at] = (float)f16_to_double(half);
+                track->sides[s].exact[at] = (float)f16_to_double(half);
                 track->largest_value = s ? fmax(track->largest_value, fabs(x)) : track->largest_value;
             }
         }
     }
-    const size_t page = token / TQ_PAGE_TOKENS;
-    if (token % TQ_PAGE_TOKENS == 0 && page > model->window_pages) {
-        for (size_t t = model->desc.sink_tokens; t < (page - model->window_pages) * TQ_PAGE_TOKENS; t++) {
-            if (!track->encoded[t]) {
-                encode_token(model, track, layer, t);
-            }
+    const size_t encoded = TQ_PAGE_TOKENS * encoded_pages(model, token);
+    for (size_t t = model->desc.sink_tokens; token % TQ_PAGE_TOKENS == 0 && t < encoded; t++) {
+        if (!track->encoded[t]) {
+            encode_token(model, track, layer, t);
         }
+        track->gone[t] |= t + TQ_PAGE_TOKENS < encoded;
     }
+}
+
+/* A vector of a token as the query at `position` sees it. */
+static const float *vector_seen(const struct model *model, const struct track *track, int s, size_t dim, size_t token,
+                                size_t kv_head, size_t position)
+{
+    const int encoded = token >= model->desc.sink_tokens && token / TQ_PAGE_TOKENS < encoded_pages(model, position);
+    const float *vectors = encoded || track->gone[token] ? track->sides[s].coded : track->sides[s].exact;
+    return vectors + (token * model->desc.n_kv_heads + kv_head) * dim;
 }
 
 /* Attention of query `row`, head `head`, at `position`; returns the log of the sum. */
@@ -378,7 +445,7 @@ static double attend_one(const struct model *model, const struct track *track, u
     }
     double largest = attention->sink_logits ? (double)attention->sink_logits[head] : -(double)INFINITY;
     for (size_t t = first; t <= position; t++) {
-        const float *k = track->sides[0].seen + (t * n_kv_heads + kv_head) * dim_k;
+        const float *k = vector_seen(model, track, 0, dim_k, t, kv_head, position);
         double dot = 0;
         for (size_t i = 0; i < dim_k; i++) {
             dot += q[i] * (double)k[i];
@@ -389,7 +456,7 @@ static double attend_one(const struct model *model, const struct track *track, u
     double sum = attention->sink_logits ? exp((double)attention->sink_logits[head] - largest) : 0;
     memset(out, 0, dim_v * sizeof *out);
     for (size_t t = first; t <= position; t++) {
-        const float *v = track->sides[1].seen + (t * n_kv_heads + kv_head) * dim_v;
+        const float *v = vector_seen(model, track, 1, dim_v, t, kv_head, position);
         const double weight = exp(scores[t] - largest);
         sum += weight;
         for (size_t i = 0; i < dim_v; i++) {

@@ -45,6 +45,23 @@ tq_status step(tq_cache *cache, tq_seq *seq, uint32_t layer, const tq_kv *kv, co
 void feed(tq_cache *cache, tq_seq *seq, uint32_t layer, const struct tokens *tokens, size_t first, size_t end,
           float *out, float *lse);
 
+/* A cache of 3 layers and 2 KV heads, head_dim 16 and 24, whose formats are quick to encode: with and without means,
+ * and f16. */
+tq_cache_desc mixed_desc(void);
+
+/* A sequence of such a cache, and what it returned. */
+struct run {
+    tq_seq *seq;
+    float *out;
+    float *lse;
+};
+
+struct run open_run(tq_seq *seq, const struct tokens *t);
+void close_run(struct run *run);
+/* Tokens first..end-1 to all layers; outputs of the last layer stay. */
+void run_on(tq_cache *cache, struct run *run, const struct tokens *t, size_t first, size_t end);
+void assert_runs_equal(const struct run *a, const struct run *b, const struct tokens *t, size_t first, size_t end);
+
 /* The model. Its cache must encode without means (f16 excepted, where they change nothing). */
 struct model;
 struct model_seq;
