@@ -21,7 +21,7 @@
  * - Structs start with `struct_size`; a field left zero means its default. Fields are only ever added at the end.
  * - Sizes named `_bytes` or `_size` are in bytes; strides are in elements; a stride of 0 means dense rows.
  * - Counts may be 0: then no pointer is read and the call succeeds.
- * - Nothing is allocated, and no thread is started, outside of the *_create calls.
+ * - No call starts a thread. The calls over vectors allocate nothing; a cache allocates pages as it grows.
  */
 #ifndef TURBOQUANT_H
 #define TURBOQUANT_H
@@ -87,7 +87,9 @@ TQ_API const char *tq_status_string(tq_status status);
 /** @defgroup context Context: backend, allocator, executor, log
  * @{ */
 
-/** Memory for handles. Both functions are called only inside *_create and *_destroy calls, on the calling thread. */
+/** Memory for handles, and for the pages of caches. Both functions are called on the calling thread: inside *_create
+ * and
+ * *_destroy calls, and where a cache grows or shrinks (forward, append, fork, truncate). */
 typedef struct tq_allocator {
     /** Returns `size` bytes aligned to `alignment` (a power of two, at most 64), or null. `size` is never 0. */
     void *(*alloc)(void *user, size_t alignment, size_t size);

@@ -33,7 +33,9 @@ static tq_status allocate_block(tq_cache *cache, const tq_layer *layer, tq_block
     const size_t bytes = layer->block_bytes[kind];
     atomic_fetch_add(&cache->used[kind], bytes);
     const bool fits = cache->desc.memory_limit == 0 || used_bytes(cache) <= cache->desc.memory_limit;
-    *block = fits ? tq_allocate(&cache->context->allocator, 1, bytes) : NULL;
+    /* Never less than a pointer, for the lists of spare blocks. */
+    *block =
+        fits ? tq_allocate(&cache->context->allocator, 1, bytes < sizeof(uint8_t *) ? sizeof(uint8_t *) : bytes) : NULL;
     if (*block == NULL) {
         atomic_fetch_sub(&cache->used[kind], bytes);
         return fits ? TQ_ERR_OUT_OF_MEMORY : TQ_ERR_CAPACITY;
@@ -297,6 +299,9 @@ size_t tq_store_segment(tq_store *store)
     if (page->blocks[TQ_BLOCK_EXACT] == NULL) {
         page->blocks[TQ_BLOCK_EXACT] = take_block(store, TQ_BLOCK_EXACT);
         page->exact_from = begin; /* Not 0 if a cut went through a page that had dropped its exact tokens. */
+    }
+    if (page->exact_from > begin) { /* Cut again, further back: what was appended after the first cut is gone. */
+        page->exact_from = begin;
     }
     if (page->n_encoded > page->exact_from) {
         page->n_encoded = page->exact_from;

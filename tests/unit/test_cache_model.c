@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Thousands of random legal calls on a few sequences of one cache, each compared with the plain model; some of them run
+ * out of memory, and must then have done nothing. */
+#include "cache_support.h"
+
+#include <stdio.h>
+
+enum { MAX_SEQS = 6, MAX_LENGTH = 420, MAX_CALL = 150, MAX_Q_HEADS = 8 };
+
+struct pair {
+    tq_seq *seq;
+    struct model_seq *model;
+};
+
+struct world {
+    struct rng rng;
+    const char *name;
+    tq_cache_desc desc;
+    uint32_t n_q_heads;
+    struct counting_allocator counting;
+    tq_context *context;
+    tq_cache *cache;
+    struct model *model;
+    struct pair pairs[MAX_SEQS];
+    size_t n_pairs;
+    size_t done[6]; /* Calls of each kind that succeeded. */
+    size_t failed;
+};
+
+enum kind { FORWARD, APPEND, ATTEND, FORK, TRUNCATE, DESTROY };
+
+static size_t below(struct world *w, size_t n)
+{
+    return (size_t)(rng_word(&w->rng) % n);
+}
+
+/* Tokens that all layers of a sequence have. */
+static size_t shared_length(const struct world *w, const struct pair *pair)
+{
+    size_t shortest = SIZE_MAX;
+    for (uint32_t layer = 0; layer < w->desc.n_layers; layer++) {
+        const size_t length = tq_seq_length(pair->seq, layer);
+        assert_int_equal(length, model_seq_length(pair->model, layer));
+        shortest = length < shortest ? length : shortest;
+    }
+    return shortest;
+}
+
+/* One in five calls meets an allocator that fails soon. */
+static void arm(struct world *w)
+{
+    if (below(w, 5) == 0) {
+        w->counting.fail_at = w->counting.calls + 1 + below(w, 8);
+        w->counting.fail_from = (int)below(w, 2);
+    }
+}
+
+/* Did the call fail for want of memory? It may not fail otherwise. */
+static int failed(struct world *w, tq_status status)
+{
+    const int met = w->counting.fail_at != 0 && w->counting.calls >= w->counting.fail_at;
+    w->counting.fail_at = 0;
+    assert_status(status, met ? TQ_ERR_OUT_OF_MEMORY : TQ_OK);
+    w->failed += (size_t)met;
+    return met;
+}
+
+static void random_attention(struct world *w, tq_attention *attention, float *logits)
+{
+    if (below(w, 3) == 0) {
+        attention->sliding_window = 1 + below(w, 200);
+    }
+    if (below(w, 3) == 0) {
+        attention->soft_cap = (float)(1 + 5 * rng_uniform(&w->rng));
+    }
+    if (below(w, 3) == 0) {
+        for (uint32_t h = 0; h < w->n_q_heads; h++) {
+            logits[h] = (float)rng_gauss(&w->rng);
+        }
+        attention->sink_logits = logits;
+    }
+}
+
+static void step_randomly(struct world *w, struct pair *pair, enum kind kind)
+{
+    const uint32_t layer = (uint32_t)below(w, w->desc.n_layers);
+    const size_t length = tq_seq_length(pair->seq, layer);
+    const size_t in_page = length == 0 ? 0 : (length - 1) % TQ_PAGE_TOKENS + 1;
+    size_t n = kind == ATTEND ? below(w, in_page + 1) : below(w, below(w, 8) ? 24 : MAX_CALL);
+    if (kind != ATTEND && length + n > MAX_LENGTH) {
+        n = MAX_LENGTH - length;
+    }
+    struct tokens t = tokens_gauss(&w->rng, &w->desc, w->n_q_heads, n);
+    float logits[MAX_Q_HEADS];
+    const size_t out_size = tokens_out_size(&t) * sizeof(float);
+    float *out = filled(out_size);
+    float *lse = filled(n * w->n_q_heads * sizeof(float));
+    const tq_kv kv = tokens_kv(&t, 0, n);
+    tq_attention attention = tokens_attention(&t, 0, n, out, below(w, 2) ? lse : NULL);
+    random_attention(w, &attention, logits);
+    const tq_kv *stores = kind == ATTEND ? NULL : &kv;
+    const tq_attention *attends = kind == APPEND ? NULL : &attention;
+    const tq_cache_stats_result stats = stats_of(w->cache);
+    arm(w);
+    if (failed(w, step(w->cache, pair->seq, layer, stores, attends))) {
+        assert_true(still_filled(out, out_size));
+        assert_int_equal(tq_seq_length(pair->seq, layer), length);
+        const tq_cache_stats_result now = stats_of(w->cache);
+        assert_stats_equal(&now, &stats);
+    } else {
+        model_step(pair->model, layer, stores, attends, 1e-3, w->name);
+        w->done[kind]++;
+    }
+    free(lse);
+    free(out);
+    tokens_free(&t);
+}
+
+static void fork_randomly(struct world *w, const struct pair *parent)
+{
+    if (w->n_pairs == MAX_SEQS) {
+        return;
+    }
+    const size_t length = shared_length(w, parent);
+    const size_t n = below(w, 2) ? length : below(w, length + 1);
+    tq_seq *seq = NULL;
+    arm(w);
+    if (failed(w, tq_seq_fork(parent->seq, n, &seq))) {
+        assert_null(seq);
+        return;
+    }
+    w->pairs[w->n_pairs++] = (struct pair){seq, model_seq_fork(parent->model, n)};
+    w->done[FORK]++;
+}
+
+/* Mostly a few tokens, as speculative decoding does. */
+static void truncate_randomly(struct world *w, struct pair *pair)
+{
+    const size_t length = shared_length(w, pair);
+    const size_t few = below(w, 10);
+    const size_t n = below(w, 3) ? length - (few < length ? few : length) : below(w, length + 1);
+    w->counting.fail_at = w->counting.calls + 1; /* It needs no memory. */
+    w->counting.fail_from = 1;
+    assert_status(tq_seq_truncate(pair->seq, n), TQ_OK);
+    w->counting.fail_at = 0;
+    model_seq_truncate(pair->model, n);
+    w->done[TRUNCATE]++;
+}
+
+static void destroy(struct world *w, size_t index)
+{
+    tq_seq_destroy(w->pairs[index].seq);
+    model_seq_close(w->pairs[index].model);
+    w->pairs[index] = w->pairs[--w->n_pairs];
+    w->done[DESTROY]++;
+}
+
+static void call_randomly(struct world *w)
+{
+    static const enum kind often[] = {FORWARD, FORWARD, FORWARD, FORWARD, FORWARD, FORWARD,  APPEND,
+                                      APPEND,  ATTEND,  ATTEND,  ATTEND,  FORK,    TRUNCATE, TRUNCATE};
+    if (w->n_pairs == 0) {
+        tq_seq *seq = NULL;
+        arm(w);
+        if (!failed(w, tq_seq_create(w->cache, &seq))) {
+            w->pairs[w->n_pairs++] = (struct pair){seq, model_seq_open(w->model)};
+        }
+        return;
+    }
+    const size_t index = below(w, w->n_pairs);
+    struct pair *pair = &w->pairs[index];
+    const enum kind kind = below(w, 30) == 0 ? DESTROY : often[below(w, sizeof often / sizeof often[0])];
+    switch (kind) {
+    case FORK:
+        fork_randomly(w, pair);
+        break;
+    case TRUNCATE:
+        truncate_randomly(w, pair);
+        break;
+    case DESTROY:
+        destroy(w, index);
+        break;
+    default:
+        step_randomly(w, pair, kind);
+    }
+    assert_int_equal(stats_of(w->cache).n_sequences, w->n_pairs);
+}
+
+static void run_world(const tq_context *plain, const tq_cache_desc *desc, uint32_t group, uint64_t seed, size_t n_calls)
+{
+    struct world w = {.rng = rng_seeded(seed), .desc = *desc, .n_q_heads = group * desc->n_kv_heads};
+    char name[64];
+    snprintf(name, sizeof name, "world %llu", (unsigned long long)seed);
+    w.name = name;
+    const tq_allocator hooks = counting_allocator_hooks(&w.counting);
+    w.context = open_context_with(&hooks, NULL);
+    const size_t idle_blocks = w.counting.live_blocks;
+    w.cache = open_cache(w.context, desc);
+    w.model = model_open(plain, desc);
+    for (size_t i = 0; i < n_calls; i++) {
+        call_randomly(&w);
+    }
+    for (int kind = FORWARD; kind <= DESTROY; kind++) {
+        assert_true(w.done[kind] > n_calls / 300);
+    }
+    assert_true(w.failed > n_calls / 300);
+    while (w.n_pairs > 0) {
+        destroy(&w, w.n_pairs - 1);
+    }
+    assert_int_equal(stats_of(w.cache).page_bytes, 0);
+    tq_cache_destroy(w.cache);
+    assert_int_equal(w.counting.live_blocks, idle_blocks);
+    model_close(w.model);
+    tq_context_destroy(w.context);
+    assert_int_equal(w.counting.live_blocks, 0);
+    assert_int_equal(w.counting.broken_promises, 0);
+}
+
+/* Quick formats, thousands of calls. */
+static void test_random_calls(void **state)
+{
+    static const tq_layer_formats layers[] = {{TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO3}, {TQ_FORMAT_TURBO2, TQ_FORMAT_F16}};
+    static const struct {
+        uint32_t recent, sinks, heads, group;
+    } worlds[] = {{0, 0, 2, 2}, {TQ_NO_RECENT_TOKENS, 4, 1, 4}, {100, 64, 2, 1}, {64, 3, 1, 7}};
+    for (size_t i = 0; i < sizeof worlds / sizeof worlds[0]; i++) {
+        tq_cache_desc desc = cache_desc(2, worlds[i].heads, 16, 8);
+        desc.layers = layers;
+        desc.flags = NO_MEANS;
+        desc.recent_tokens = worlds[i].recent;
+        desc.sink_tokens = worlds[i].sinks;
+        desc.seed = i;
+        run_world(*state, &desc, worlds[i].group, 100 + i, quick() ? 600 : 3000);
+    }
+}
+
+static void test_random_calls_trellis(void **state)
+{
+    tq_cache_desc desc = cache_desc(1, 1, 16, 0);
+    desc.flags = NO_MEANS;
+    desc.sink_tokens = 2;
+    desc.recent_tokens = TQ_NO_RECENT_TOKENS;
+    run_world(*state, &desc, 2, 200, quick() ? 300 : 2000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_calls),
+        cmocka_unit_test(test_random_calls_trellis),
+    };
+    return cmocka_run_group_tests(tests, setup_context, teardown_context);
+}
