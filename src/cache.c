@@ -154,7 +154,7 @@ static tq_status make_layers(const tq_context *context, const tq_cache_desc *des
 
 tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, tq_cache **cache)
 {
-    tq_cache_desc resolved;
+    tq_cache_desc resolved = TQ_CACHE_DESC_INIT;
     tq_layer *layers = NULL;
     if (context == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
@@ -199,7 +199,7 @@ void tq_cache_destroy(tq_cache *cache)
 
 tq_status tq_cache_estimate(const tq_context *context, const tq_cache_desc *desc, size_t n_tokens, size_t *bytes)
 {
-    tq_cache_desc resolved;
+    tq_cache_desc resolved = TQ_CACHE_DESC_INIT;
     if (context == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
