@@ -21,11 +21,6 @@ void tq_page_write_scalar(const tq_code *code, const uint8_t *rows, size_t first
     memcpy(page + first * code->row_bytes, rows, n * code->row_bytes);
 }
 
-void tq_page_read_scalar(const tq_code *code, const uint8_t *page, size_t first, size_t n, uint8_t *rows)
-{
-    memcpy(rows, page + first * code->row_bytes, n * code->row_bytes);
-}
-
 void tq_page_scores_scalar(const tq_code *code, const float *q, size_t n_q, const float *q_mean, const uint8_t *page,
                            size_t first, size_t n, float *scores, size_t stride)
 {
