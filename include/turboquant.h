@@ -485,6 +485,13 @@ typedef struct tq_kv {
         sizeof(tq_kv), 0, 0, 0, 0, 0, 0, 0, 0                                                                          \
     }
 
+enum {
+    /** The queries are R q, rotated by tq_rotate with the rotation of the layer's keys. */
+    TQ_ATTENTION_Q_ROTATED = 1,
+    /** Leave the outputs rotated: R out, with the rotation of the layer's values. */
+    TQ_ATTENTION_OUT_ROTATED = 2
+};
+
 /** Queries of one layer, [n_tokens, n_q_heads, head_dim_k], and where their attention goes. The queries are those of
  * the last n_tokens positions of the sequence; each sees the tokens up to its own. Query head h reads KV head
  * h / (n_q_heads / n_kv_heads). */
@@ -504,12 +511,17 @@ typedef struct tq_attention {
     size_t out_token_stride;  /**< Elements; 0: n_q_heads * out_head_stride. */
     size_t out_head_stride;   /**< Elements; 0: head_dim_v. */
     float *lse;               /**< [n_tokens, n_q_heads] log of the sum of exp(score), sinks included, or null. */
+    /** Sparse values: a page of 64 values is passed over for a query if all of its weights are below this fraction of
+     * the largest weight among the pages before it (and its own). Weights still count in the sum that divides. The
+     * error stays below skip_below times the sum of the norms passed over; 0: nothing is passed over. */
+    float skip_below;
+    uint32_t flags; /**< TQ_ATTENTION_* */
 } tq_attention;
 
 /** Initialiser for tq_attention. */
 #define TQ_ATTENTION_INIT                                                                                              \
     {                                                                                                                  \
-        sizeof(tq_attention), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                 \
+        sizeof(tq_attention), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                           \
     }
 
 /** One step of one layer: stores new tokens and attends their queries over the past and the new tokens, in the right

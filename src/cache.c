@@ -7,7 +7,7 @@
 #include "desc.h"
 #include "kernels/pack.h"
 
-enum { P = TQ_PAGE_TOKENS, MAX_LAYERS = 65536, MAX_KV_HEADS = 1024 };
+enum { P = TQ_PAGE_TOKENS, MAX_LAYERS = 65536, MAX_KV_HEADS = 1024, ALIGNMENT = 64 };
 
 static tq_format default_format(size_t dim)
 {
@@ -80,7 +80,7 @@ static tq_codec_desc codec_desc_of(const tq_cache_desc *desc, size_t dim, tq_for
                            .seed = desc->seed};
 }
 
-/* The sizes of one side, without its codec. */
+/* What it takes to store one side in a format, by arithmetic alone: all of *side but its codec. */
 static tq_status shape_side(const tq_context *context, const tq_codec_desc *codec_desc, bool has_mean, tq_side *side)
 {
     if (tq_format_find(codec_desc->format) != NULL && !is_for_caches(codec_desc->format)) {
@@ -91,71 +91,93 @@ static tq_status shape_side(const tq_context *context, const tq_codec_desc *code
     if (status != TQ_OK) {
         return status;
     }
-    side->dim = codec_desc->dim;
+    const size_t mean_bytes = (size_t)2 * codec_desc->dim;
     side->has_mean = has_mean && codec_desc->format != TQ_FORMAT_F16;
-    side->rows_at = side->has_mean ? 2 * side->dim : 0;
+    side->rows_at = side->has_mean ? (mean_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : 0;
     side->encoded_bytes = side->rows_at + P * row_bytes;
     return TQ_OK;
 }
 
-/* The sizes of one layer; the descs of its codecs go to `codecs`: keys, values. */
-static tq_status shape_layer(const tq_context *context, const tq_cache_desc *desc, size_t index, tq_layer *layer,
-                             tq_codec_desc codecs[2])
+/* The two sides of a cache: which codec, and whether with means. */
+static tq_codec_desc k_codec(const tq_cache_desc *desc, tq_format format)
 {
-    const tq_layer_formats formats = formats_of(desc, index);
-    codecs[0] = codec_desc_of(desc, desc->head_dim_k, formats.k_format, TQ_SCALE_NORM);
-    codecs[1] = codec_desc_of(desc, desc->head_dim_v, formats.v_format, TQ_SCALE_UNBIASED);
-    tq_status status = shape_side(context, &codecs[0], (desc->flags & TQ_CACHE_NO_K_MEANS) == 0, &layer->k);
-    if (status == TQ_OK) {
-        status = shape_side(context, &codecs[1], (desc->flags & TQ_CACHE_NO_V_MEANS) == 0, &layer->v);
-    }
-    if (status == TQ_OK) {
-        const size_t token = 2 * desc->n_kv_heads * (layer->k.dim + layer->v.dim);
-        layer->block_bytes[TQ_BLOCK_EXACT] = P * token;
-        layer->block_bytes[TQ_BLOCK_SINKS] = desc->sink_tokens * token;
-        layer->block_bytes[TQ_BLOCK_ENCODED] = desc->n_kv_heads * (layer->k.encoded_bytes + layer->v.encoded_bytes);
-    }
-    return status;
+    return codec_desc_of(desc, desc->head_dim_k, format, TQ_SCALE_NORM);
 }
 
-static void free_layers(const tq_context *context, tq_layer *layers, size_t n_layers)
+static tq_codec_desc v_codec(const tq_cache_desc *desc, tq_format format)
 {
-    for (size_t i = 0; i < n_layers; i++) {
-        tq_codec_destroy(layers[i].k.codec);
-        tq_codec_destroy(layers[i].v.codec);
-    }
-    tq_release(&context->allocator, layers);
+    return codec_desc_of(desc, desc->head_dim_v, format, TQ_SCALE_UNBIASED);
 }
 
-static tq_status make_layers(const tq_context *context, const tq_cache_desc *desc, tq_layer **layers)
+static bool k_means(const tq_cache_desc *desc)
 {
-    tq_status status = TQ_OK;
-    tq_layer *made = tq_allocate(&context->allocator, desc->n_layers, sizeof *made);
-    if (made == NULL) {
-        return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
+    return (desc->flags & TQ_CACHE_NO_K_MEANS) == 0;
+}
+
+static bool v_means(const tq_cache_desc *desc)
+{
+    return (desc->flags & TQ_CACHE_NO_V_MEANS) == 0;
+}
+
+void tq_cache_lock(tq_cache *cache)
+{
+    while (atomic_flag_test_and_set(&cache->busy)) {
     }
-    for (size_t i = 0; status == TQ_OK && i < desc->n_layers; i++) {
-        tq_codec_desc codecs[2];
-        status = shape_layer(context, desc, i, &made[i], codecs);
-        if (status == TQ_OK) {
-            status = tq_codec_create(context, &codecs[0], &made[i].k.codec);
-        }
-        if (status == TQ_OK) {
-            status = tq_codec_create(context, &codecs[1], &made[i].v.codec);
-        }
+}
+
+void tq_cache_unlock(tq_cache *cache)
+{
+    atomic_flag_clear(&cache->busy);
+}
+
+/* Makes a side if it is not there. Codecs are made outside of the lock; of two threads that made the same, one wins. */
+static tq_status make_side(tq_cache *cache, const tq_codec_desc *codec_desc, bool has_mean, tq_side *side)
+{
+    tq_side made = {0};
+    tq_cache_lock(cache);
+    const bool there = side->codec != NULL;
+    tq_cache_unlock(cache);
+    if (there) {
+        return TQ_OK;
+    }
+    tq_status status = shape_side(cache->context, codec_desc, has_mean, &made);
+    if (status == TQ_OK) {
+        status = tq_codec_create(cache->context, codec_desc, &made.codec);
     }
     if (status != TQ_OK) {
-        free_layers(context, made, desc->n_layers);
         return status;
     }
-    *layers = made;
+    tq_cache_lock(cache);
+    if (side->codec == NULL) {
+        *side = made;
+        made.codec = NULL;
+    }
+    tq_cache_unlock(cache);
+    tq_codec_destroy(made.codec);
     return TQ_OK;
+}
+
+tq_status tq_cache_form(tq_cache *cache, tq_layer_formats formats, tq_form *form)
+{
+    const size_t k = tq_format_index(formats.k_format);
+    const size_t v = tq_format_index(formats.v_format);
+    if (k == TQ_FORMATS || v == TQ_FORMATS) {
+        return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: unknown format");
+    }
+    const tq_codec_desc descs[2] = {k_codec(&cache->desc, formats.k_format), v_codec(&cache->desc, formats.v_format)};
+    tq_status status = make_side(cache, &descs[0], k_means(&cache->desc), &cache->k_sides[k]);
+    if (status == TQ_OK) {
+        status = make_side(cache, &descs[1], v_means(&cache->desc), &cache->v_sides[v]);
+    }
+    if (status == TQ_OK) {
+        *form = (tq_form){&cache->k_sides[k], &cache->v_sides[v]};
+    }
+    return status;
 }
 
 tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, tq_cache **cache)
 {
     tq_cache_desc resolved = TQ_CACHE_DESC_INIT;
-    tq_layer *layers = NULL;
     if (context == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
@@ -163,23 +185,29 @@ tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, 
         return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_create: cache is null");
     }
     tq_status status = read_desc(context, desc, &resolved);
-    if (status == TQ_OK) {
-        status = make_layers(context, &resolved, &layers);
-    }
     if (status != TQ_OK) {
         return status;
     }
-    resolved.layers = NULL;
     tq_cache *made = tq_allocate(&context->allocator, 1, sizeof *made);
     if (made == NULL) {
-        free_layers(context, layers, resolved.n_layers);
         return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
     }
     made->context = context;
     made->desc = resolved;
-    made->layers = layers;
     made->window_pages = tq_pages_of(resolved.recent_tokens);
     atomic_flag_clear(&made->busy);
+    made->layers = tq_allocate(&context->allocator, resolved.n_layers, sizeof *made->layers);
+    if (made->layers == NULL) {
+        status = tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
+    }
+    for (size_t i = 0; status == TQ_OK && i < resolved.n_layers; i++) {
+        status = tq_cache_form(made, formats_of(&resolved, i), &made->layers[i]);
+    }
+    made->desc.layers = NULL;
+    if (status != TQ_OK) {
+        tq_cache_destroy(made);
+        return status;
+    }
     *cache = made;
     return TQ_OK;
 }
@@ -189,11 +217,20 @@ void tq_cache_destroy(tq_cache *cache)
     if (cache == NULL) {
         return;
     }
+    const tq_allocator *allocator = &cache->context->allocator;
     while (cache->sequences != NULL) {
         tq_seq_destroy(cache->sequences);
     }
-    const tq_allocator *allocator = &cache->context->allocator;
-    free_layers(cache->context, cache->layers, cache->desc.n_layers);
+    while (cache->scratch != NULL) {
+        tq_scratch *scratch = cache->scratch;
+        cache->scratch = scratch->next;
+        tq_release(allocator, scratch);
+    }
+    for (size_t i = 0; i < TQ_FORMATS; i++) {
+        tq_codec_destroy(cache->k_sides[i].codec);
+        tq_codec_destroy(cache->v_sides[i].codec);
+    }
+    tq_release(allocator, cache->layers);
     tq_release(allocator, cache);
 }
 
@@ -210,23 +247,29 @@ tq_status tq_cache_estimate(const tq_context *context, const tq_cache_desc *desc
     if (status != TQ_OK) {
         return status;
     }
-    const tq_cache windowed = {.window_pages = tq_pages_of(resolved.recent_tokens)};
-    const size_t encoded = n_tokens > 0 ? tq_encoded_pages(&windowed, n_tokens - 1) : 0;
+    const tq_cache shape = {.desc = resolved, .window_pages = tq_pages_of(resolved.recent_tokens)};
+    const size_t encoded = n_tokens > 0 ? tq_encoded_pages(&shape, n_tokens - 1) : 0;
     const size_t dropped = encoded > 0 ? encoded - 1 : 0;
     const size_t blocks[TQ_BLOCK_KINDS] = {[TQ_BLOCK_EXACT] = tq_pages_of(n_tokens) - dropped,
                                            [TQ_BLOCK_ENCODED] = encoded,
                                            [TQ_BLOCK_SINKS] = encoded > 0};
     size_t sum = 0;
     for (size_t i = 0; i < resolved.n_layers; i++) {
-        tq_layer layer = {{0}, {0}, {0}};
-        tq_codec_desc codecs[2];
-        status = shape_layer(context, &resolved, i, &layer, codecs);
+        const tq_layer_formats formats = formats_of(&resolved, i);
+        const tq_codec_desc codecs[2] = {k_codec(&resolved, formats.k_format), v_codec(&resolved, formats.v_format)};
+        tq_side k = {0};
+        tq_side v = {0};
+        status = shape_side(context, &codecs[0], k_means(&resolved), &k);
+        if (status == TQ_OK) {
+            status = shape_side(context, &codecs[1], v_means(&resolved), &v);
+        }
         if (status != TQ_OK) {
             return status;
         }
         for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
             size_t part;
-            if (!tq_multiply_fits(blocks[kind], layer.block_bytes[kind], &part) || part > SIZE_MAX - sum) {
+            const size_t block = tq_block_bytes(&shape, (tq_form){&k, &v}, (tq_block)kind);
+            if (!tq_multiply_fits(blocks[kind], block, &part) || part > SIZE_MAX - sum) {
                 return tq_fail(context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_estimate: the size overflows");
             }
             sum += part;
@@ -262,8 +305,8 @@ tq_status tq_cache_layer_formats(const tq_cache *cache, uint32_t layer, tq_layer
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
                        "tq_cache_layer_formats: formats is null or layer is out of range");
     }
-    formats->k_format = cache->layers[layer].k.codec->desc.format;
-    formats->v_format = cache->layers[layer].v.codec->desc.format;
+    formats->k_format = cache->layers[layer].k->codec->desc.format;
+    formats->v_format = cache->layers[layer].v->codec->desc.format;
     return TQ_OK;
 }
 

@@ -15,27 +15,30 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* Keys or values of one layer: how they are encoded, and the room of one KV head in an encoded page. */
+/* Keys or values in one format: how they are encoded, and the room of one KV head in an encoded page. Made once per
+ * cache and format, on demand. */
 typedef struct tq_side {
-    tq_codec *codec;
-    size_t dim;
+    tq_codec *codec; /* Null: not made yet. */
     bool has_mean;
-    size_t rows_at; /* An encoded head: f16 mean of its rotated vectors, if it has one, then 64 rows. */
+    size_t rows_at; /* An encoded head: f16 mean of its rotated vectors, if it has one, then 64 rows at a multiple
+                       of 64. */
     size_t encoded_bytes;
 } tq_side;
+
+/* The formats of keys and values, of a layer or of an encoded page. */
+typedef struct tq_form {
+    const tq_side *k;
+    const tq_side *v;
+} tq_form;
 
 /* What a page may hold. Exact tokens and sinks: [head][keys: [tokens][dim_k], values: [tokens][dim_v]] as f16 rows. */
 typedef enum tq_block { TQ_BLOCK_EXACT, TQ_BLOCK_ENCODED, TQ_BLOCK_SINKS, TQ_BLOCK_KINDS } tq_block;
 
-typedef struct tq_layer {
-    tq_side k;
-    tq_side v;
-    size_t block_bytes[TQ_BLOCK_KINDS]; /* Of a page's block of each kind. */
-} tq_layer;
-
 typedef struct tq_page {
-    struct tq_page *next; /* While in a reserve. */
+    struct tq_page *next; /* While in a list of tq_store. */
+    size_t index;         /* While there: its place. */
     atomic_size_t owners;
+    tq_form form;      /* Of the encoded block. */
     size_t n_encoded;  /* Tokens [0, n_encoded) are in the encoded block. */
     size_t exact_from; /* Tokens from here on are in the exact block, if there is one. */
     uint8_t *blocks[TQ_BLOCK_KINDS];
@@ -55,13 +58,22 @@ struct tq_seq {
     tq_track *tracks; /* [n_layers] */
 };
 
+/* Memory that an attention with many ranges of tokens borrows. */
+typedef struct tq_scratch {
+    struct tq_scratch *next;
+    size_t bytes; /* Behind this header. */
+} tq_scratch;
+
 struct tq_cache {
     const tq_context *context;
-    tq_cache_desc desc; /* With defaults resolved; `layers` is null. */
-    tq_layer *layers;
+    tq_cache_desc desc;  /* With defaults resolved; `layers` is null. */
+    tq_form *layers;     /* What each layer's pages are encoded to. */
     size_t window_pages; /* ceil(recent_tokens / 64) */
-    atomic_flag busy;    /* Guards the list of sequences. */
+    atomic_flag busy;    /* Guards the lists below, and the making of sides. */
+    tq_side k_sides[TQ_FORMATS];
+    tq_side v_sides[TQ_FORMATS];
     tq_seq *sequences;
+    tq_scratch *scratch;
     atomic_size_t n_sequences;
     atomic_size_t used[TQ_BLOCK_KINDS]; /* Bytes of all blocks. */
 };
@@ -79,40 +91,82 @@ static inline size_t tq_pages_of(size_t n_tokens)
     return n_tokens / TQ_PAGE_TOKENS + (n_tokens % TQ_PAGE_TOKENS != 0);
 }
 
-/* Exact keys of one head in a block of `tokens` tokens; its values follow. */
-static inline size_t tq_exact_keys_at(const tq_layer *layer, size_t tokens, size_t head)
+/* --- Where things lie in blocks ------------------------------------------------------------------------------------
+ */
+
+/* Bytes of a block; `form` matters for encoded ones only. */
+static inline size_t tq_block_bytes(const tq_cache *cache, tq_form form, tq_block kind)
 {
-    return 2 * head * tokens * (layer->k.dim + layer->v.dim);
+    const tq_cache_desc *desc = &cache->desc;
+    const size_t token = (size_t)2 * (desc->head_dim_k + desc->head_dim_v);
+    const size_t head = kind == TQ_BLOCK_ENCODED ? form.k->encoded_bytes + form.v->encoded_bytes
+                        : kind == TQ_BLOCK_EXACT ? TQ_PAGE_TOKENS * token
+                                                 : desc->sink_tokens * token;
+    return desc->n_kv_heads * head;
 }
 
-static inline size_t tq_exact_values_at(const tq_layer *layer, size_t tokens, size_t head)
+/* Exact keys of one head in a block of `tokens` tokens; its values follow. */
+static inline size_t tq_exact_keys_at(const tq_cache *cache, size_t tokens, size_t head)
 {
-    return tq_exact_keys_at(layer, tokens, head) + 2 * tokens * layer->k.dim;
+    return 2 * head * tokens * (cache->desc.head_dim_k + cache->desc.head_dim_v);
+}
+
+static inline size_t tq_exact_values_at(const tq_cache *cache, size_t tokens, size_t head)
+{
+    return tq_exact_keys_at(cache, tokens, head) + 2 * tokens * cache->desc.head_dim_k;
 }
 
 /* Encoded keys of one head; its values follow. */
-static inline size_t tq_encoded_keys_at(const tq_layer *layer, size_t head)
+static inline size_t tq_encoded_keys_at(tq_form form, size_t head)
 {
-    return head * (layer->k.encoded_bytes + layer->v.encoded_bytes);
+    return head * (form.k->encoded_bytes + form.v->encoded_bytes);
 }
 
-static inline size_t tq_encoded_values_at(const tq_layer *layer, size_t head)
+static inline size_t tq_encoded_values_at(tq_form form, size_t head)
 {
-    return tq_encoded_keys_at(layer, head) + layer->k.encoded_bytes;
+    return tq_encoded_keys_at(form, head) + form.k->encoded_bytes;
 }
+
+/* --- cache.c -------------------------------------------------------------------------------------------------------
+ */
+
+/* Guards for the few instructions that touch the cache's lists. */
+void tq_cache_lock(tq_cache *cache);
+void tq_cache_unlock(tq_cache *cache);
+
+/* Finds what it takes to store keys and values in these formats, and makes it if it is not there: TQ_OK,
+ * TQ_ERR_UNSUPPORTED, TQ_ERR_INVALID_ARGUMENT or TQ_ERR_OUT_OF_MEMORY, as tq_cache_create. */
+tq_status tq_cache_form(tq_cache *cache, tq_layer_formats formats, tq_form *form);
 
 /* --- pages.c -------------------------------------------------------------------------------------------------------
  */
 
+/* A block, zeroed; counted in cache->used, and against the limit if `limited`. TQ_OK, TQ_ERR_CAPACITY or
+ * TQ_ERR_OUT_OF_MEMORY. */
+tq_status tq_block_allocate(tq_cache *cache, tq_form form, tq_block kind, bool limited, uint8_t **block);
+void tq_block_free(tq_cache *cache, tq_form form, tq_block kind, uint8_t *block);
+
+/* A page without blocks and with one owner; null if there is no memory. */
+tq_page *tq_page_create(tq_cache *cache);
+
 /* Gives up one owner's share of a page; the last one frees it. */
-void tq_page_release(tq_cache *cache, const tq_layer *layer, tq_page *page);
+void tq_page_release(tq_cache *cache, tq_page *page);
+
+/* A copy with one owner, or null: the status says why. */
+tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy);
+
+/* Room for n_pages in a track: TQ_OK or TQ_ERR_OUT_OF_MEMORY. */
+tq_status tq_track_reserve(const tq_cache *cache, tq_track *track, size_t n_pages);
+
+/* --- store.c -------------------------------------------------------------------------------------------------------
+ */
 
 /* Stores exact tokens from `first` on and, before each page boundary, encodes the page that leaves the window. Each
  * call of `tq_store_segment` stores the tokens of one page at most and says how many; the rest of the work was done
  * when all memory was reserved. */
 typedef struct tq_store {
     tq_cache *cache;
-    const tq_layer *layer;
+    tq_form form; /* Of the layer. */
     tq_track *track;
     const tq_kv *kv; /* Strides resolved. */
     size_t done;     /* Tokens stored so far. */
@@ -122,7 +176,7 @@ typedef struct tq_store {
 
 /* Reserves all memory that storing kv->n_tokens needs. TQ_OK, TQ_ERR_CAPACITY or TQ_ERR_OUT_OF_MEMORY; on an error
  * nothing has changed. */
-tq_status tq_store_begin(tq_store *store, tq_cache *cache, const tq_layer *layer, tq_track *track, const tq_kv *kv);
+tq_status tq_store_begin(tq_store *store, tq_cache *cache, tq_form form, tq_track *track, const tq_kv *kv);
 
 size_t tq_store_segment(tq_store *store);
 
@@ -132,19 +186,30 @@ void tq_store_end(tq_store *store);
 /* --- page_codec.c --------------------------------------------------------------------------------------------------
  */
 
+/* Encodes tokens [first, end) of one head's keys or values from f16 rows, [end][dim], to its part of an encoded block.
+ * The mean is taken anew if first is 0, of all `end` tokens. */
+void tq_side_encode(const tq_side *side, const uint8_t *exact, size_t first, size_t end, uint8_t *encoded);
+
+/* The inverse: f16 rows of tokens [0, end), to the format's error. */
+void tq_side_decode(const tq_side *side, const uint8_t *encoded, size_t end, uint8_t *exact);
+
+/* Encodes what another format encoded; a mean stays. `exact` is scratch for 64 f16 rows. */
+void tq_side_recode(const tq_side *from, const uint8_t *encoded, size_t end, const tq_side *to, uint8_t *recoded,
+                    uint8_t *exact);
+
 /* Encodes tokens [exact_from, 64) from the exact block to the encoded one; both are there, and the page has one owner.
  * The page's mean is taken anew if all tokens are exact. */
-void tq_page_encode(const tq_cache *cache, const tq_layer *layer, tq_page *page);
+void tq_page_encode(const tq_cache *cache, tq_page *page);
 
 /* Copies tokens [exact_from, sink_tokens) of a first page from its exact block to its sinks. */
-void tq_page_keep_sinks(const tq_cache *cache, const tq_layer *layer, tq_page *page);
+void tq_page_keep_sinks(const tq_cache *cache, tq_page *page);
 
 /* --- attend.c ------------------------------------------------------------------------------------------------------
  */
 
 /* Attention of queries [first, first + n_tokens) of `attention`, whose positions are in one page; the first of them is
  * at `position`. Arguments have been checked and strides resolved. */
-void tq_attend_segment(const tq_cache *cache, const tq_layer *layer, const tq_track *track,
-                       const tq_attention *attention, size_t first, size_t n_tokens, size_t position);
+void tq_attend_segment(tq_cache *cache, tq_form form, const tq_track *track, const tq_attention *attention,
+                       size_t first, size_t n_tokens, size_t position);
 
 #endif /* TQ_CACHE_H */

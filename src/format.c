@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const tq_format_info FORMATS[] = {
+static const tq_format_info FORMATS[TQ_FORMATS] = {
     {TQ_FORMAT_F16, "f16", TQ_FAMILY_HALF, 0},
     {TQ_FORMAT_TURBO1, "turbo1", TQ_FAMILY_LLOYD, 1},
     {TQ_FORMAT_TURBO2, "turbo2", TQ_FAMILY_LLOYD, 2},
@@ -20,26 +20,29 @@ static const tq_format_info FORMATS[] = {
     {TQ_FORMAT_TURBO4T, "turbo4t", TQ_FAMILY_TRELLIS, 4},
 };
 
-enum { N_FORMATS = sizeof FORMATS / sizeof *FORMATS };
+size_t tq_format_index(tq_format format)
+{
+    size_t i = 0;
+    while (i < TQ_FORMATS && FORMATS[i].format != format) {
+        i++;
+    }
+    return i;
+}
 
 const tq_format_info *tq_format_find(tq_format format)
 {
-    for (size_t i = 0; i < N_FORMATS; i++) {
-        if (FORMATS[i].format == format) {
-            return &FORMATS[i];
-        }
-    }
-    return NULL;
+    const size_t index = tq_format_index(format);
+    return index < TQ_FORMATS ? &FORMATS[index] : NULL;
 }
 
 size_t tq_format_count(void)
 {
-    return N_FORMATS;
+    return TQ_FORMATS;
 }
 
 tq_format tq_format_at(size_t index)
 {
-    return index < N_FORMATS ? FORMATS[index].format : TQ_FORMAT_DEFAULT;
+    return index < TQ_FORMATS ? FORMATS[index].format : TQ_FORMAT_DEFAULT;
 }
 
 const char *tq_format_name(tq_format format)
@@ -53,7 +56,7 @@ tq_status tq_format_parse(const char *name, tq_format *format)
     if (name == NULL || format == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
-    for (size_t i = 0; i < N_FORMATS; i++) {
+    for (size_t i = 0; i < TQ_FORMATS; i++) {
         if (strcmp(FORMATS[i].name, name) == 0) {
             *format = FORMATS[i].format;
             return TQ_OK;

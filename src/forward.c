@@ -86,7 +86,7 @@ static tq_status read_kv(const tq_cache *cache, const tq_seq *seq, uint32_t laye
 }
 
 /* Copies and checks the queries; strides and scale are resolved in the copy. */
-static tq_status read_attention(const tq_cache *cache, const tq_attention *from, tq_attention *args)
+static tq_status read_attention(const tq_cache *cache, uint32_t layer, const tq_attention *from, tq_attention *args)
 {
     const tq_cache_desc *desc = &cache->desc;
     if (from == NULL || !tq_desc_read(from, args, sizeof *args, sizeof(tq_attention))) {
@@ -98,22 +98,30 @@ static tq_status read_attention(const tq_cache *cache, const tq_attention *from,
                          &args->q_head_stride) ||
         !resolve_strides(args->n_tokens, args->n_q_heads, desc->head_dim_v, TQ_DTYPE_F32, &args->out_token_stride,
                          &args->out_head_stride) ||
-        (args->n_tokens > 0 && (args->q == NULL || args->out == NULL)) || args->soft_cap < 0) {
+        (args->n_tokens > 0 && (args->q == NULL || args->out == NULL)) || args->soft_cap < 0 || args->skip_below < 0) {
         return tq_fail(
             cache->context, TQ_ERR_INVALID_ARGUMENT,
             "tq_cache: n_q_heads does not fit n_kv_heads, a dtype is unknown, strides make no array, q or out "
-            "is null, or soft_cap is negative");
+            "is null, or soft_cap or skip_below is negative");
+    }
+    const tq_form *form = &cache->layers[layer];
+    if ((args->flags & ~(uint32_t)(TQ_ATTENTION_Q_ROTATED | TQ_ATTENTION_OUT_ROTATED)) != 0) {
+        return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: unknown flag of attention");
+    }
+    if (((args->flags & TQ_ATTENTION_Q_ROTATED) != 0 && form->k->codec->family == TQ_FAMILY_HALF) ||
+        ((args->flags & TQ_ATTENTION_OUT_ROTATED) != 0 && form->v->codec->family == TQ_FAMILY_HALF)) {
+        return tq_fail(cache->context, TQ_ERR_UNSUPPORTED, "tq_cache: this layer is f16 and has no rotation");
     }
     if (args->scale == 0) {
         args->scale = 1.0F / sqrtf((float)desc->head_dim_k);
     }
-    if (!isfinite(args->scale) || !isfinite(args->soft_cap) ||
+    if (!isfinite(args->scale) || !isfinite(args->soft_cap) || !isfinite(args->skip_below) ||
         (args->sink_logits != NULL && args->n_tokens > 0 &&
          !cache->context->kernels.all_finite(args->sink_logits, TQ_DTYPE_F32, args->n_q_heads)) ||
         !all_finite(cache, args->q, args->q_dtype, args->n_tokens, args->n_q_heads, desc->head_dim_k,
                     args->q_token_stride, args->q_head_stride)) {
         return tq_fail(cache->context, TQ_ERR_NONFINITE,
-                       "tq_cache: q, scale, soft_cap or sink_logits contains a NaN or an infinity");
+                       "tq_cache: q, scale, soft_cap, skip_below or sink_logits contains a NaN or an infinity");
     }
     return TQ_OK;
 }
@@ -123,7 +131,7 @@ static tq_status store(tq_cache *cache, tq_seq *seq, uint32_t layer, const tq_kv
 {
     tq_track *track = &seq->tracks[layer];
     tq_store work;
-    const tq_status status = tq_store_begin(&work, cache, &cache->layers[layer], track, kv);
+    const tq_status status = tq_store_begin(&work, cache, cache->layers[layer], track, kv);
     if (status != TQ_OK) {
         return tq_fail(cache->context, status,
                        status == TQ_ERR_CAPACITY ? "tq_cache: memory_limit has been reached"
@@ -134,7 +142,7 @@ static tq_status store(tq_cache *cache, tq_seq *seq, uint32_t layer, const tq_kv
         const size_t position = track->n_tokens;
         const size_t count = tq_store_segment(&work);
         if (args != NULL) {
-            tq_attend_segment(cache, &cache->layers[layer], track, args, first, count, position);
+            tq_attend_segment(cache, cache->layers[layer], track, args, first, count, position);
         }
     }
     tq_store_end(&work);
@@ -153,7 +161,7 @@ tq_status tq_cache_forward(tq_cache *cache, tq_seq *seq, uint32_t layer, const t
         status = read_kv(cache, seq, layer, kv, &tokens);
     }
     if (status == TQ_OK) {
-        status = read_attention(cache, attention, &args);
+        status = read_attention(cache, layer, attention, &args);
     }
     if (status != TQ_OK) {
         return status;
@@ -186,7 +194,7 @@ tq_status tq_cache_attend(const tq_cache *cache, const tq_seq *seq, uint32_t lay
     }
     tq_status status = check_place(cache, seq, layer);
     if (status == TQ_OK) {
-        status = read_attention(cache, attention, &args);
+        status = read_attention(cache, layer, attention, &args);
     }
     if (status != TQ_OK) {
         return status;
@@ -204,6 +212,6 @@ tq_status tq_cache_attend(const tq_cache *cache, const tq_seq *seq, uint32_t lay
         return tq_fail(cache->context, TQ_ERR_UNSUPPORTED,
                        "tq_cache_attend: a query is in an older page than the newest token");
     }
-    tq_attend_segment(cache, &cache->layers[layer], track, &args, 0, args.n_tokens, position);
+    tq_attend_segment(seq->cache, cache->layers[layer], track, &args, 0, args.n_tokens, position);
     return TQ_OK;
 }

@@ -22,7 +22,7 @@ static const tq_kernels *kernels_of(const tq_codec *codec)
     return &codec->context->kernels;
 }
 
-void tq_rotate(const tq_codec *codec, const float *x, float *y)
+void tq_rotate_vector(const tq_codec *codec, const float *x, float *y)
 {
     const tq_rotation_plan *plan = &codec->rotation;
     if (plan->dense != NULL) {
@@ -39,7 +39,7 @@ static void scale_by(float *x, size_t dim, float factor)
     }
 }
 
-void tq_unrotate(const tq_codec *codec, const float *y, float *x)
+void tq_unrotate_vector(const tq_codec *codec, const float *y, float *x)
 {
     const tq_rotation_plan *plan = &codec->rotation;
     if (plan->dense != NULL) {
@@ -110,7 +110,7 @@ void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows)
     }
     for (size_t i = 0; i < n; i++) {
         sum_squares[i] = measure(codec, x + i * code->dim);
-        tq_rotate(codec, x + i * code->dim, y + i * code->dim);
+        tq_rotate_vector(codec, x + i * code->dim, y + i * code->dim);
     }
     tq_rotated_encode(codec, y, sum_squares, n, rows);
 }
@@ -129,6 +129,15 @@ bool tq_row_is_sound(const tq_codec *codec, const uint8_t *row)
            (codec->family != TQ_FAMILY_PROD || tq_load_le16(row + TQ_CODE_RESIDUAL_AT) < TQ_F16_INFINITY);
 }
 
+void tq_rotated_decode(const tq_codec *codec, const uint8_t *row, float *y)
+{
+    if (codec->family == TQ_FAMILY_TRELLIS) {
+        kernels_of(codec)->trellis_decode(&codec->code, row, y);
+    } else {
+        kernels_of(codec)->lloyd_decode(&codec->code, row, y);
+    }
+}
+
 void tq_row_decode(const tq_codec *codec, const uint8_t *row, float *x)
 {
     static const float one = 1.0F;
@@ -139,12 +148,9 @@ void tq_row_decode(const tq_codec *codec, const uint8_t *row, float *x)
         kernels_of(codec)->half_decode(row, codec->code.dim, x);
         break;
     case TQ_FAMILY_LLOYD:
-        kernels_of(codec)->lloyd_decode(&codec->code, row, y);
-        tq_unrotate(codec, y, x);
-        break;
     case TQ_FAMILY_TRELLIS:
-        kernels_of(codec)->trellis_decode(&codec->code, row, y);
-        tq_unrotate(codec, y, x);
+        tq_rotated_decode(codec, row, y);
+        tq_unrotate_vector(codec, y, x);
         break;
     case TQ_FAMILY_PROD:
         kernels_of(codec)->lloyd_decode(&codec->code, row, y);
@@ -163,7 +169,7 @@ void tq_query_prepare(const tq_codec *codec, float *q, float scale, float *rotat
         memcpy(rotated, q, dim * sizeof *q);
         return;
     }
-    tq_rotate(codec, q, rotated);
+    tq_rotate_vector(codec, q, rotated);
     if (codec->family == TQ_FAMILY_PROD) {
         const float d = (float)dim;
         kernels_of(codec)->multiply(codec->projection, dim, rotated, projected);
@@ -222,5 +228,5 @@ void tq_sum_finish(const tq_codec *codec, float *sum, const float *sign_sum, flo
             sum[j] += factor * back[j];
         }
     }
-    tq_unrotate(codec, sum, x);
+    tq_unrotate_vector(codec, sum, x);
 }

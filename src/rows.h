@@ -21,12 +21,15 @@ static inline size_t tq_batch_rows(const tq_codec *codec)
 enum { TQ_ROW_UNCENTRED = 0x8000 };
 
 /* y = sqrt(dim) R x, and x = R^T y / sqrt(dim). */
-void tq_rotate(const tq_codec *codec, const float *x, float *y);
-void tq_unrotate(const tq_codec *codec, const float *y, float *x);
+void tq_rotate_vector(const tq_codec *codec, const float *x, float *y);
+void tq_unrotate_vector(const tq_codec *codec, const float *y, float *x);
 
 /* Encodes up to tq_batch_rows() rotated vectors, y: [n, dim]; sum_squares[i] is that of the vector before rotation. Not
  * for TQ_FAMILY_HALF. */
 void tq_rotated_encode(const tq_codec *codec, const float *y, const float *sum_squares, size_t n, uint8_t *rows);
+
+/* Decodes one row to a rotated vector. For Lloyd-Max and trellis formats. */
+void tq_rotated_decode(const tq_codec *codec, const uint8_t *row, float *y);
 
 /* Encodes up to tq_batch_rows() vectors, x: [n, dim]. `x` is scratch afterwards. */
 void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows);

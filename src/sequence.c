@@ -3,25 +3,13 @@
  * Sequences: made, forked, cut, destroyed. */
 #include "cache.h"
 
-/* The list of sequences is touched for a few instructions at a time. */
-static void lock(tq_cache *cache)
-{
-    while (atomic_flag_test_and_set(&cache->busy)) {
-    }
-}
-
-static void unlock(tq_cache *cache)
-{
-    atomic_flag_clear(&cache->busy);
-}
-
 static void free_seq(tq_seq *seq)
 {
     const tq_allocator *allocator = &seq->cache->context->allocator;
     for (size_t layer = 0; seq->tracks != NULL && layer < seq->cache->desc.n_layers; layer++) {
         tq_track *track = &seq->tracks[layer];
         for (size_t i = 0; i < tq_pages_of(track->n_tokens); i++) {
-            tq_page_release(seq->cache, &seq->cache->layers[layer], track->pages[i]);
+            tq_page_release(seq->cache, track->pages[i]);
         }
         tq_release(allocator, track->pages);
     }
@@ -49,14 +37,14 @@ static tq_seq *make_seq(tq_cache *cache)
 static void enlist(tq_seq *seq)
 {
     tq_cache *cache = seq->cache;
-    lock(cache);
+    tq_cache_lock(cache);
     seq->next = cache->sequences;
     if (seq->next != NULL) {
         seq->next->previous = seq;
     }
     cache->sequences = seq;
     atomic_fetch_add(&cache->n_sequences, 1);
-    unlock(cache);
+    tq_cache_unlock(cache);
 }
 
 tq_status tq_seq_create(tq_cache *cache, tq_seq **seq)
@@ -133,7 +121,7 @@ tq_status tq_seq_truncate(tq_seq *seq, size_t n_tokens)
     for (size_t layer = 0; layer < seq->cache->desc.n_layers; layer++) {
         tq_track *track = &seq->tracks[layer];
         for (size_t i = tq_pages_of(n_tokens); i < tq_pages_of(track->n_tokens); i++) {
-            tq_page_release(seq->cache, &seq->cache->layers[layer], track->pages[i]);
+            tq_page_release(seq->cache, track->pages[i]);
         }
         track->n_tokens = n_tokens;
     }
@@ -146,7 +134,7 @@ void tq_seq_destroy(tq_seq *seq)
         return;
     }
     tq_cache *cache = seq->cache;
-    lock(cache);
+    tq_cache_lock(cache);
     if (seq->previous != NULL) {
         seq->previous->next = seq->next;
     } else {
@@ -156,7 +144,7 @@ void tq_seq_destroy(tq_seq *seq)
         seq->next->previous = seq->previous;
     }
     atomic_fetch_sub(&cache->n_sequences, 1);
-    unlock(cache);
+    tq_cache_unlock(cache);
     free_seq(seq);
 }
 

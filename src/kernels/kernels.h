@@ -35,6 +35,9 @@ typedef struct tq_code {
 
 enum { TQ_CODE_RESIDUAL_AT = 2 };
 
+/* Queries that read a page together, and the room that page_query may use: 4 bytes per coordinate and 64 per query. */
+enum { TQ_PAGE_QUERIES = 8, TQ_PREPARED_BYTES = 4 * TQ_MAX_DIM + 128 * TQ_PAGE_QUERIES };
+
 typedef struct tq_kernels {
     const char *backend; /* The strongest backend that contributed. */
 #define X(name, contract, result, arguments) result(*name) arguments;

@@ -15,7 +15,7 @@ static void append_all(tq_cache *cache, tq_seq *seq, const struct tokens *t, siz
     }
 }
 
-/* Bytes of encoded pages by formats.md: rows, and an f16 mean where there is one. F16 keeps none. */
+/* Bytes of encoded pages: rows, and an f16 mean where there is one, up to a multiple of 64. F16 keeps none. */
 static size_t encoded_bytes(const tq_cache_desc *desc, size_t n_tokens, size_t window_pages)
 {
     const size_t page = n_tokens ? (n_tokens - 1) / TQ_PAGE_TOKENS : 0;
@@ -27,7 +27,8 @@ static size_t encoded_bytes(const tq_cache_desc *desc, size_t n_tokens, size_t w
         const size_t dim = values ? desc->head_dim_v : desc->head_dim_k;
         const int mean =
             format != TQ_FORMAT_F16 && !(desc->flags & (uint32_t)(values ? TQ_CACHE_NO_V_MEANS : TQ_CACHE_NO_K_MEANS));
-        bytes += pages * desc->n_kv_heads * (TQ_PAGE_TOKENS * row_bytes(format, dim) + (mean ? 2 * dim : 0));
+        bytes += pages * desc->n_kv_heads *
+                 (TQ_PAGE_TOKENS * row_bytes(format, dim) + (mean ? (2 * dim + 63) / 64 * 64 : 0));
     }
     return bytes;
 }

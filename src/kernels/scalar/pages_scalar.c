@@ -21,9 +21,23 @@ void tq_page_write_scalar(const tq_code *code, const uint8_t *rows, size_t first
     memcpy(page + first * code->row_bytes, rows, n * code->row_bytes);
 }
 
-void tq_page_scores_scalar(const tq_code *code, const float *q, size_t n_q, const float *q_mean, const uint8_t *page,
-                           size_t first, size_t n, float *scores, size_t stride)
+void tq_page_read_scalar(const tq_code *code, const uint8_t *page, size_t first, size_t n, uint8_t *rows)
 {
+    memcpy(rows, page + first * code->row_bytes, n * code->row_bytes);
+}
+
+/* Floats serve as they are. */
+void tq_page_query_scalar(const tq_code *code, const float *q, size_t n_q, void *prepared)
+{
+    memcpy(prepared, q, n_q * code->dim * sizeof *q);
+}
+
+void tq_page_scores_scalar(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,
+                           const uint8_t *page, size_t first, size_t n, const uint8_t *next, float *scores,
+                           size_t stride)
+{
+    const float *q = prepared;
+    (void)next;
     const uint8_t *rows = page + first * code->row_bytes;
     if (code->bits == 0) {
         tq_half_scores_scalar(code->dim, q, n_q, rows, n, scores, stride);
@@ -40,8 +54,9 @@ void tq_page_scores_scalar(const tq_code *code, const float *q, size_t n_q, cons
 }
 
 void tq_page_sum_scalar(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *page,
-                        size_t first, size_t n, float *sums, float *centred)
+                        size_t first, size_t n, const uint8_t *next, float *sums, float *centred)
 {
+    (void)next;
     const uint8_t *rows = page + first * code->row_bytes;
     if (code->bits == 0) {
         tq_half_sum_scalar(code->dim, w, w_stride, n_q, rows, n, sums);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The online softmax (M. Milakov, N. Gimelshein, arXiv:1805.02867): sums over the scores seen so far are relative to
+ * exp(m) with m the largest of them, and are multiplied by exp(m_old - m_new) when m grows. */
+#include "kernels/scalar/scalar.h"
+
+#include <math.h>
+#include <string.h>
+
+float tq_soften_scalar(float *scores, size_t n, float *largest, float *weight)
+{
+    float top = *largest;
+    for (size_t k = 0; k < n; k++) {
+        top = scores[k] > top ? scores[k] : top;
+    }
+    if (top == -INFINITY) { /* Nothing is seen, neither here nor before. */
+        memset(scores, 0, n * sizeof *scores);
+        return 1;
+    }
+    const float factor = expf(*largest - top);
+    *weight *= factor;
+    *largest = top;
+    for (size_t k = 0; k < n; k++) {
+        scores[k] = expf(scores[k] - top);
+        *weight += scores[k];
+    }
+    return factor;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What storing tokens does to pages. First all memory is reserved; then nothing can fail. */
+#include "cache.h"
+
+#include "half.h"
+
+enum { P = TQ_PAGE_TOKENS };
+
+/* --- reserving -----------------------------------------------------------------------------------------------------
+ */
+
+/* Lists of spare blocks run through the blocks themselves. */
+static void give_block(tq_store *store, tq_block kind, uint8_t *block)
+{
+    memcpy(block, &store->spare_blocks[kind], sizeof(uint8_t *));
+    store->spare_blocks[kind] = block;
+}
+
+static uint8_t *take_block(tq_store *store, tq_block kind)
+{
+    uint8_t *block = store->spare_blocks[kind];
+    memcpy(&store->spare_blocks[kind], block, sizeof(uint8_t *));
+    memset(block, 0, tq_block_bytes(store->cache, store->form, kind));
+    return block;
+}
+
+static tq_page *take_page(tq_store *store)
+{
+    tq_page *page = store->spare_pages;
+    store->spare_pages = page->next;
+    page->next = NULL;
+    return page;
+}
+
+typedef struct needs {
+    size_t pages;
+    size_t blocks[TQ_BLOCK_KINDS];
+} needs;
+
+/* What storing does to page `index`. */
+typedef struct plan {
+    bool receives; /* Tokens. */
+    bool encodes;  /* What is not yet encoded. */
+    bool drops;    /* Its exact tokens. */
+} plan;
+
+static plan plan_page(const tq_store *store, size_t index, size_t end)
+{
+    const tq_track *track = store->track;
+    const size_t encoded = tq_encoded_pages(store->cache, end - 1);
+    const tq_page *page = index < tq_pages_of(track->n_tokens) ? track->pages[index] : NULL;
+    const bool receives = index >= track->n_tokens / P;
+    return (plan){.receives = receives,
+                  .encodes = index < encoded && (receives || page == NULL || page->n_encoded < P),
+                  .drops = index + 1 < encoded && (receives || page == NULL || page->blocks[TQ_BLOCK_EXACT] != NULL)};
+}
+
+/* The first page that storing may touch: the one whose exact tokens the next page boundary drops. */
+static size_t first_touched(const tq_cache *cache, size_t n_tokens)
+{
+    const size_t page = n_tokens / P;
+    return page > cache->window_pages + 2 ? page - cache->window_pages - 2 : 0;
+}
+
+static bool writes(plan todo)
+{
+    return todo.receives || todo.encodes || todo.drops;
+}
+
+/* What the store needs besides copies of shared pages. */
+static needs count_needs(const tq_store *store, size_t end)
+{
+    const tq_cache *cache = store->cache;
+    const size_t existing = tq_pages_of(store->track->n_tokens);
+    size_t taken = 0; /* Exact blocks that new pages take, and that pages which drop theirs give back. */
+    size_t given = 0;
+    size_t peak = 0;
+    needs n = {0};
+    for (size_t i = first_touched(cache, store->track->n_tokens); i < tq_pages_of(end); i++) {
+        const tq_page *page = i < existing ? store->track->pages[i] : NULL;
+        const plan todo = plan_page(store, i, end);
+        const bool sinks = todo.encodes && i == 0 && cache->desc.sink_tokens > 0;
+        if (page == NULL) {
+            if (i > cache->window_pages + 1) {
+                given += plan_page(store, i - cache->window_pages - 2, end).drops;
+            }
+            taken++;
+            peak = taken > given && taken - given > peak ? taken - given : peak;
+            n.pages++;
+        } else {
+            n.blocks[TQ_BLOCK_EXACT] += todo.receives && page->blocks[TQ_BLOCK_EXACT] == NULL;
+        }
+        n.blocks[TQ_BLOCK_ENCODED] += todo.encodes && (page == NULL || page->blocks[TQ_BLOCK_ENCODED] == NULL);
+        n.blocks[TQ_BLOCK_SINKS] += sinks && (page == NULL || page->blocks[TQ_BLOCK_SINKS] == NULL);
+    }
+    n.blocks[TQ_BLOCK_EXACT] += peak;
+    return n;
+}
+
+static tq_status reserve_spares(tq_store *store, const needs *n)
+{
+    tq_status status = TQ_OK;
+    for (size_t i = 0; status == TQ_OK && i < n->pages; i++) {
+        tq_page *page = tq_page_create(store->cache);
+        if (page == NULL) {
+            status = TQ_ERR_OUT_OF_MEMORY;
+        } else {
+            page->form = store->form;
+            page->next = store->spare_pages;
+            store->spare_pages = page;
+        }
+    }
+    for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+        for (size_t i = 0; status == TQ_OK && i < n->blocks[kind]; i++) {
+            uint8_t *block;
+            status = tq_block_allocate(store->cache, store->form, (tq_block)kind, true, &block);
+            if (status == TQ_OK) {
+                give_block(store, (tq_block)kind, block);
+            }
+        }
+    }
+    return status;
+}
+
+/* Copies the pages that will be written and have other owners too. The copies wait in a list; each knows its place. */
+static tq_status copy_shared(tq_store *store, size_t end, tq_page **copies)
+{
+    tq_status status = TQ_OK;
+    const size_t existing = tq_pages_of(store->track->n_tokens);
+    for (size_t i = first_touched(store->cache, store->track->n_tokens); status == TQ_OK && i < existing; i++) {
+        const tq_page *page = store->track->pages[i];
+        tq_page *copy;
+        if (writes(plan_page(store, i, end)) && atomic_load(&page->owners) > 1) {
+            status = tq_page_copy(store->cache, page, &copy);
+            if (status == TQ_OK) {
+                copy->index = i;
+                copy->next = *copies;
+                *copies = copy;
+            }
+        }
+    }
+    return status;
+}
+
+/* Puts the copies in the places of the shared pages, or frees them. */
+static void settle_copies(tq_store *store, tq_page *copies, bool keep)
+{
+    while (copies != NULL) {
+        tq_page *copy = copies;
+        copies = copy->next;
+        copy->next = NULL;
+        tq_page *loser = copy;
+        if (keep) {
+            loser = store->track->pages[copy->index];
+            store->track->pages[copy->index] = copy;
+        }
+        tq_page_release(store->cache, loser);
+    }
+}
+
+tq_status tq_store_begin(tq_store *store, tq_cache *cache, tq_form form, tq_track *track, const tq_kv *kv)
+{
+    *store = (tq_store){.cache = cache, .form = form, .track = track, .kv = kv};
+    if (kv->n_tokens == 0) {
+        return TQ_OK;
+    }
+    const size_t end = track->n_tokens + kv->n_tokens;
+    const needs n = count_needs(store, end);
+    tq_page *copies = NULL;
+    tq_status status = tq_track_reserve(cache, track, tq_pages_of(end));
+    if (status == TQ_OK) {
+        status = reserve_spares(store, &n);
+    }
+    if (status == TQ_OK) {
+        status = copy_shared(store, end, &copies);
+    }
+    settle_copies(store, copies, status == TQ_OK);
+    if (status != TQ_OK) {
+        tq_store_end(store);
+    }
+    return status;
+}
+
+void tq_store_end(tq_store *store)
+{
+    while (store->spare_pages != NULL) {
+        tq_page_release(store->cache, take_page(store));
+    }
+    for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+        while (store->spare_blocks[kind] != NULL) {
+            tq_block_free(store->cache, store->form, (tq_block)kind, take_block(store, (tq_block)kind));
+        }
+    }
+}
+
+/* --- storing -------------------------------------------------------------------------------------------------------
+ */
+
+static void want_block(tq_store *store, tq_page *page, tq_block kind)
+{
+    if (page->blocks[kind] == NULL) {
+        page->blocks[kind] = take_block(store, kind);
+    }
+}
+
+/* Encodes what is still exact in a page that leaves the window. */
+static void encode_page(tq_store *store, size_t index)
+{
+    tq_page *page = store->track->pages[index];
+    if (page->n_encoded == P) {
+        return;
+    }
+    want_block(store, page, TQ_BLOCK_ENCODED);
+    if (index == 0 && store->cache->desc.sink_tokens > 0) {
+        want_block(store, page, TQ_BLOCK_SINKS);
+        tq_page_keep_sinks(store->cache, page);
+    }
+    tq_page_encode(store->cache, page);
+}
+
+static void drop_exact(tq_store *store, size_t index)
+{
+    tq_page *page = store->track->pages[index];
+    if (page->blocks[TQ_BLOCK_EXACT] != NULL) {
+        give_block(store, TQ_BLOCK_EXACT, page->blocks[TQ_BLOCK_EXACT]);
+        page->blocks[TQ_BLOCK_EXACT] = NULL;
+    }
+}
+
+/* Converts vectors of `dim` elements to f16 rows. */
+static void store_vector(const tq_cache *cache, const void *x, tq_dtype dtype, size_t offset, size_t dim, uint8_t *rows)
+{
+    float wide[TQ_MAX_DIM];
+    const size_t element = dtype == TQ_DTYPE_F32 ? 4 : 2;
+    cache->context->kernels.widen((const char *)x + offset * element, dtype, dim, wide);
+    cache->context->kernels.half_encode(wide, dim, rows);
+}
+
+size_t tq_store_segment(tq_store *store)
+{
+    const tq_kv *kv = store->kv;
+    const tq_cache *cache = store->cache;
+    const size_t dim_k = cache->desc.head_dim_k;
+    const size_t dim_v = cache->desc.head_dim_v;
+    tq_track *track = store->track;
+    const size_t position = track->n_tokens;
+    const size_t index = position / P;
+    const size_t begin = position % P;
+    const size_t left = kv->n_tokens - store->done;
+    const size_t count = left < P - begin ? left : P - begin;
+    const size_t encoded = tq_encoded_pages(store->cache, position);
+    for (size_t i = first_touched(store->cache, position); i < encoded; i++) {
+        encode_page(store, i);
+        if (i + 1 < encoded) {
+            drop_exact(store, i);
+        }
+    }
+    if (index >= tq_pages_of(position)) {
+        track->pages[index] = take_page(store);
+    }
+    tq_page *page = track->pages[index];
+    if (page->blocks[TQ_BLOCK_EXACT] == NULL) {
+        page->blocks[TQ_BLOCK_EXACT] = take_block(store, TQ_BLOCK_EXACT);
+        page->exact_from = begin; /* Not 0 if a cut went through a page that had dropped its exact tokens. */
+    }
+    if (page->exact_from > begin) { /* Cut again, further back: what was appended after the first cut is gone. */
+        page->exact_from = begin;
+    }
+    if (page->n_encoded > page->exact_from) {
+        page->n_encoded = page->exact_from;
+    }
+    uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
+    for (size_t token = 0; token < count; token++) {
+        const size_t from = store->done + token;
+        for (size_t head = 0; head < cache->desc.n_kv_heads; head++) {
+            store_vector(cache, kv->k, kv->dtype, from * kv->k_token_stride + head * kv->k_head_stride, dim_k,
+                         exact + tq_exact_keys_at(cache, P, head) + (begin + token) * 2 * dim_k);
+            store_vector(cache, kv->v, kv->dtype, from * kv->v_token_stride + head * kv->v_head_stride, dim_v,
+                         exact + tq_exact_values_at(cache, P, head) + (begin + token) * 2 * dim_v);
+        }
+    }
+    track->n_tokens += count;
+    store->done += count;
+    return count;
+}
