@@ -70,53 +70,37 @@ static tq_layer_formats formats_of(const tq_cache_desc *desc, size_t index)
     return formats;
 }
 
-static tq_codec_desc codec_desc_of(const tq_cache_desc *desc, size_t dim, tq_format format, tq_scale_mode scale)
+/* How one side of a cache is encoded: keys keep their norm, values their mean direction. */
+static tq_codec_desc codec_desc_of(const tq_cache_desc *desc, tq_page_kind kind, tq_format format)
 {
     return (tq_codec_desc){.struct_size = sizeof(tq_codec_desc),
-                           .dim = (uint32_t)dim,
+                           .dim = kind == TQ_PAGE_KEYS ? desc->head_dim_k : desc->head_dim_v,
                            .format = format,
-                           .scale = scale,
+                           .scale = kind == TQ_PAGE_KEYS ? TQ_SCALE_NORM : TQ_SCALE_UNBIASED,
                            .effort = desc->effort,
                            .seed = desc->seed};
 }
 
 /* What it takes to store one side in a format, by arithmetic alone: all of *side but its codec. */
-static tq_status shape_side(const tq_context *context, const tq_codec_desc *codec_desc, bool has_mean, tq_side *side)
+static tq_status shape_side(const tq_context *context, const tq_cache_desc *desc, tq_page_kind kind, tq_format format,
+                            tq_side *side)
 {
-    if (tq_format_find(codec_desc->format) != NULL && !is_for_caches(codec_desc->format)) {
+    if (tq_format_find(format) != NULL && !is_for_caches(format)) {
         return tq_fail(context, TQ_ERR_UNSUPPORTED, "tq_cache: the prod formats are not for caches");
     }
+    const tq_codec_desc codec_desc = codec_desc_of(desc, kind, format);
+    const uint32_t no_means = kind == TQ_PAGE_KEYS ? TQ_CACHE_NO_K_MEANS : TQ_CACHE_NO_V_MEANS;
+    const size_t mean_bytes = (size_t)2 * codec_desc.dim;
     size_t row_bytes;
-    const tq_status status = tq_codec_row_bytes(context, codec_desc, &row_bytes);
+    const tq_status status = tq_codec_row_bytes(context, &codec_desc, &row_bytes);
     if (status != TQ_OK) {
         return status;
     }
-    const size_t mean_bytes = (size_t)2 * codec_desc->dim;
-    side->has_mean = has_mean && codec_desc->format != TQ_FORMAT_F16;
+    side->kind = kind;
+    side->has_mean = (desc->flags & no_means) == 0 && format != TQ_FORMAT_F16;
     side->rows_at = side->has_mean ? (mean_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : 0;
     side->encoded_bytes = side->rows_at + P * row_bytes;
     return TQ_OK;
-}
-
-/* The two sides of a cache: which codec, and whether with means. */
-static tq_codec_desc k_codec(const tq_cache_desc *desc, tq_format format)
-{
-    return codec_desc_of(desc, desc->head_dim_k, format, TQ_SCALE_NORM);
-}
-
-static tq_codec_desc v_codec(const tq_cache_desc *desc, tq_format format)
-{
-    return codec_desc_of(desc, desc->head_dim_v, format, TQ_SCALE_UNBIASED);
-}
-
-static bool k_means(const tq_cache_desc *desc)
-{
-    return (desc->flags & TQ_CACHE_NO_K_MEANS) == 0;
-}
-
-static bool v_means(const tq_cache_desc *desc)
-{
-    return (desc->flags & TQ_CACHE_NO_V_MEANS) == 0;
 }
 
 void tq_cache_lock(tq_cache *cache)
@@ -131,7 +115,7 @@ void tq_cache_unlock(tq_cache *cache)
 }
 
 /* Makes a side if it is not there. Codecs are made outside of the lock; of two threads that made the same, one wins. */
-static tq_status make_side(tq_cache *cache, const tq_codec_desc *codec_desc, bool has_mean, tq_side *side)
+static tq_status make_side(tq_cache *cache, tq_page_kind kind, tq_format format, tq_side *side)
 {
     tq_side made = {0};
     tq_cache_lock(cache);
@@ -140,9 +124,10 @@ static tq_status make_side(tq_cache *cache, const tq_codec_desc *codec_desc, boo
     if (there) {
         return TQ_OK;
     }
-    tq_status status = shape_side(cache->context, codec_desc, has_mean, &made);
+    const tq_codec_desc codec_desc = codec_desc_of(&cache->desc, kind, format);
+    tq_status status = shape_side(cache->context, &cache->desc, kind, format, &made);
     if (status == TQ_OK) {
-        status = tq_codec_create(cache->context, codec_desc, &made.codec);
+        status = tq_codec_create(cache->context, &codec_desc, &made.codec);
     }
     if (status != TQ_OK) {
         return status;
@@ -164,10 +149,9 @@ tq_status tq_cache_form(tq_cache *cache, tq_layer_formats formats, tq_form *form
     if (k == TQ_FORMATS || v == TQ_FORMATS) {
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: unknown format");
     }
-    const tq_codec_desc descs[2] = {k_codec(&cache->desc, formats.k_format), v_codec(&cache->desc, formats.v_format)};
-    tq_status status = make_side(cache, &descs[0], k_means(&cache->desc), &cache->k_sides[k]);
+    tq_status status = make_side(cache, TQ_PAGE_KEYS, formats.k_format, &cache->k_sides[k]);
     if (status == TQ_OK) {
-        status = make_side(cache, &descs[1], v_means(&cache->desc), &cache->v_sides[v]);
+        status = make_side(cache, TQ_PAGE_VALUES, formats.v_format, &cache->v_sides[v]);
     }
     if (status == TQ_OK) {
         *form = (tq_form){&cache->k_sides[k], &cache->v_sides[v]};
@@ -256,12 +240,11 @@ tq_status tq_cache_estimate(const tq_context *context, const tq_cache_desc *desc
     size_t sum = 0;
     for (size_t i = 0; i < resolved.n_layers; i++) {
         const tq_layer_formats formats = formats_of(&resolved, i);
-        const tq_codec_desc codecs[2] = {k_codec(&resolved, formats.k_format), v_codec(&resolved, formats.v_format)};
         tq_side k = {0};
         tq_side v = {0};
-        status = shape_side(context, &codecs[0], k_means(&resolved), &k);
+        status = shape_side(context, &resolved, TQ_PAGE_KEYS, formats.k_format, &k);
         if (status == TQ_OK) {
-            status = shape_side(context, &codecs[1], v_means(&resolved), &v);
+            status = shape_side(context, &resolved, TQ_PAGE_VALUES, formats.v_format, &v);
         }
         if (status != TQ_OK) {
             return status;

@@ -19,6 +19,7 @@
  * cache and format, on demand. */
 typedef struct tq_side {
     tq_codec *codec; /* Null: not made yet. */
+    tq_page_kind kind;
     bool has_mean;
     size_t rows_at; /* An encoded head: f16 mean of its rotated vectors, if it has one, then 64 rows at a multiple
                        of 64. */

@@ -69,7 +69,7 @@ TQ_APART void write_batch(const tq_side *side, const batch *b, size_t first, siz
             tq_store_le16(row, tq_load_le16(row) | TQ_ROW_UNCENTRED);
         }
     }
-    side->codec->context->kernels.page_write(code, rows, first, n, page);
+    side->codec->context->kernels.page_write(code, side->kind, rows, first, n, page);
 }
 
 static size_t batch_length(const tq_side *side, size_t first, size_t end)
@@ -85,7 +85,7 @@ void tq_side_encode(const tq_side *side, const uint8_t *exact, size_t first, siz
     uint8_t *page = encoded + side->rows_at;
     float mean[TQ_MAX_DIM];
     if (side->codec->family == TQ_FAMILY_HALF) {
-        kernels->page_write(&side->codec->code, exact + first * 2 * dim, first, end - first, page);
+        kernels->page_write(&side->codec->code, side->kind, exact + first * 2 * dim, first, end - first, page);
         return;
     }
     if (side->has_mean && first == 0) {
@@ -118,7 +118,7 @@ void tq_side_encode(const tq_side *side, const uint8_t *exact, size_t first, siz
 static bool read_token(const tq_side *side, const uint8_t *encoded, size_t token, float *y)
 {
     uint8_t row[TQ_MAX_DIM + 2];
-    side->codec->context->kernels.page_read(&side->codec->code, encoded + side->rows_at, token, 1, row);
+    side->codec->context->kernels.page_read(&side->codec->code, side->kind, encoded + side->rows_at, token, 1, row);
     const uint16_t scale = tq_load_le16(row);
     tq_store_le16(row, scale & (uint16_t)~TQ_ROW_UNCENTRED);
     tq_rotated_decode(side->codec, row, y);
@@ -131,7 +131,7 @@ void tq_side_decode(const tq_side *side, const uint8_t *encoded, size_t end, uin
     const size_t dim = side->codec->code.dim;
     float mean[TQ_MAX_DIM];
     if (side->codec->family == TQ_FAMILY_HALF) {
-        kernels->page_read(&side->codec->code, encoded, 0, end, exact);
+        kernels->page_read(&side->codec->code, side->kind, encoded, 0, end, exact);
         return;
     }
     if (side->has_mean) {

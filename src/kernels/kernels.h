@@ -35,6 +35,9 @@ typedef struct tq_code {
 
 enum { TQ_CODE_RESIDUAL_AT = 2 };
 
+/* What a page holds: backends may lay out keys and values in different ways. */
+typedef enum tq_page_kind { TQ_PAGE_KEYS, TQ_PAGE_VALUES } tq_page_kind;
+
 /* Queries that read a page together, and the room that page_query may use: 4 bytes per coordinate and 64 per query. */
 enum { TQ_PAGE_QUERIES = 8, TQ_PREPARED_BYTES = 4 * TQ_MAX_DIM + 128 * TQ_PAGE_QUERIES };
 

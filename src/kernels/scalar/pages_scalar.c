@@ -16,13 +16,17 @@ static int is_uncentred(const uint8_t *row)
     return (tq_load_le16(row) & 0x8000) != 0;
 }
 
-void tq_page_write_scalar(const tq_code *code, const uint8_t *rows, size_t first, size_t n, uint8_t *page)
+void tq_page_write_scalar(const tq_code *code, tq_page_kind kind, const uint8_t *rows, size_t first, size_t n,
+                          uint8_t *page)
 {
+    (void)kind;
     memcpy(page + first * code->row_bytes, rows, n * code->row_bytes);
 }
 
-void tq_page_read_scalar(const tq_code *code, const uint8_t *page, size_t first, size_t n, uint8_t *rows)
+void tq_page_read_scalar(const tq_code *code, tq_page_kind kind, const uint8_t *page, size_t first, size_t n,
+                         uint8_t *rows)
 {
+    (void)kind;
     memcpy(rows, page + first * code->row_bytes, n * code->row_bytes);
 }
 
