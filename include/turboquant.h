@@ -77,7 +77,8 @@ enum {
     TQ_ERR_CORRUPT = -60,          /**< Stored data that no encoder of this library wrote. */
     TQ_ERR_BAD_VERSION = -70,      /**< Stored data of a version this library does not read. */
     TQ_ERR_BACKEND = -80,          /**< A backend failed, or failed its self-test. */
-    TQ_ERR_CAPACITY = -90          /**< A limit that the caller set has been reached. */
+    TQ_ERR_CAPACITY = -90,         /**< A limit that the caller set has been reached. */
+    TQ_ERR_IO = -100               /**< A file, or a callback of the caller, could not be read or written. */
 };
 
 /** One clear sentence for a status; never null, also for values that are no status. Static storage. */
@@ -348,6 +349,20 @@ TQ_API tq_status tq_attention_scores(const tq_codec *codec, const void *q, tq_dt
  *         TQ_ERR_BUFFER_TOO_SMALL (codes_size < n rows); TQ_ERR_NONFINITE (in w). */
 TQ_API tq_status tq_weighted_sum(const tq_codec *codec, const float *w, size_t w_stride, size_t n_q, const void *codes,
                                  size_t codes_size, size_t n, float *out, size_t out_stride);
+
+/** Rotates n vectors, y_i = R x_i, with the codec's orthogonal R: for engines that fold R into their weights
+ * (TQ_ATTENTION_Q_ROTATED, TQ_ATTENTION_OUT_ROTATED). Codecs of equal dim, rotation and seed have the same R.
+ *
+ * x, y: [n, dim] f32, rows `x_stride` and `y_stride` elements apart (0: dim); elements between rows are not touched.
+ *
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, stride shorter than its row, sizes that overflow);
+ *         TQ_ERR_NONFINITE (in x); TQ_ERR_UNSUPPORTED (TQ_FORMAT_F16, which has no rotation). */
+TQ_API tq_status tq_rotate(const tq_codec *codec, const float *x, size_t x_stride, size_t n, float *y, size_t y_stride);
+
+/** The inverse, y_i = R^T x_i.
+ * @return As for tq_rotate. */
+TQ_API tq_status tq_unrotate(const tq_codec *codec, const float *x, size_t x_stride, size_t n, float *y,
+                             size_t y_stride);
 /** @} */
 
 /** @defgroup cache Cache: keys and values of all layers, heads and sequences of one model
@@ -460,6 +475,12 @@ TQ_API tq_status tq_seq_fork(const tq_seq *parent, size_t n_tokens, tq_seq **seq
  * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a layer that has fewer tokens). */
 TQ_API tq_status tq_seq_truncate(tq_seq *seq, size_t n_tokens);
 
+/** Takes n_tokens tokens out of the middle of a sequence, in all layers; those behind move up. `first` and n_tokens are
+ * multiples of TQ_PAGE_TOKENS. No page is encoded anew, so it takes no time; but the keys behind still carry the RoPE
+ * of their old positions, which tq_cache_rope_shift corrects. What was encoded stays so; sinks in the removed pages go.
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, no multiples of a page, a layer that has fewer tokens). */
+TQ_API tq_status tq_seq_remove(tq_seq *seq, size_t first, size_t n_tokens);
+
 /** Destroys a sequence; null is ignored. */
 TQ_API void tq_seq_destroy(tq_seq *seq);
 
@@ -548,6 +569,114 @@ TQ_API tq_status tq_cache_append(tq_cache *cache, tq_seq *seq, uint32_t layer, c
  *         TQ_ERR_UNSUPPORTED if a query is in an older page. */
 TQ_API tq_status tq_cache_attend(const tq_cache *cache, const tq_seq *seq, uint32_t layer,
                                  const tq_attention *attention);
+
+/** Formats for tokens of some age. */
+typedef struct tq_tier {
+    size_t min_age;           /**< In tokens: a page whose newest token is that much older than the sequence's. */
+    tq_layer_formats formats; /**< TQ_FORMAT_DEFAULT leaves keys or values as they are. */
+} tq_tier;
+
+/** Encodes old tokens of a sequence anew with fewer bits, in place, in all layers: hot, warm and cold tokens in one
+ * call. A page takes the formats of the last tier whose min_age it has reached, if they take fewer bytes than what it
+ * has, keys and values each for themselves; pages that are still exact, in whole or in part, are left alone. The bytes
+ * a page saves are free before the next one is touched. A page that other sequences share is copied for this one.
+ *
+ * What a query sees then depends on when this was called, too. Encoding twice costs a little more error than encoding
+ * once with fewer bits.
+ *
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a sequence of another cache, min_age that does not ascend, an
+ *         unknown format); TQ_ERR_UNSUPPORTED (a format that does not exist for the dimension, or is not for caches);
+ *         TQ_ERR_OUT_OF_MEMORY: some pages may have been done, each as a whole; nothing is lost, call again. */
+TQ_API tq_status tq_cache_demote(tq_cache *cache, tq_seq *seq, const tq_tier *tiers, size_t n_tiers);
+
+/** Which coordinates RoPE turns together. */
+typedef int32_t tq_rope_pairing;
+
+enum {
+    TQ_ROPE_NEOX = 0,       /**< j and j + n_dims / 2: GPT-NeoX, Llama in transformers, Qwen. */
+    TQ_ROPE_INTERLEAVED = 1 /**< 2 j and 2 j + 1: Llama in its own code, GPT-J. */
+};
+
+/** Rotary position embedding of one layer: pair j turns by position * freq_scale * theta^(-2 j / n_dims) /
+ * freq_factors[j]. */
+typedef struct tq_rope {
+    size_t struct_size;        /**< sizeof(tq_rope). */
+    uint32_t n_dims;           /**< Coordinates that are turned, the first ones; even; 0: head_dim_k. */
+    tq_rope_pairing pairing;   /**< TQ_ROPE_* */
+    float theta;               /**< Base; 0: 10000. */
+    float freq_scale;          /**< Of linear scaling: 1 / factor; 0: 1. */
+    const float *freq_factors; /**< [n_dims / 2], of Llama 3 or YaRN scaling; or null: all 1. */
+} tq_rope;
+
+/** Initialiser for tq_rope. */
+#define TQ_ROPE_INIT                                                                                                   \
+    {                                                                                                                  \
+        sizeof(tq_rope), 0, 0, 0, 0, 0                                                                                 \
+    }
+
+/** Moves the keys of tokens [first, end) of one layer by `delta` positions, for engines that drop or move context: keys
+ * are decoded, un-rotated, turned by RoPE, and encoded again with a new page mean (rotated codes alone cannot be
+ * turned: the quantiser's rotation and RoPE do not commute). Exact tokens stay f16. Values do not change, nor do
+ * positions within the cache. Pages that the range cuts are encoded anew as a whole. Correct to the format's error.
+ *
+ * Memory for copies of shared pages is reserved first: on an error nothing has changed.
+ *
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a sequence of another cache, layer or tokens out of range, bad
+ *         struct_size, n_dims odd or above head_dim_k, unknown pairing, theta or a factor that is not positive);
+ *         TQ_ERR_NONFINITE (in rope); TQ_ERR_OUT_OF_MEMORY; TQ_ERR_CAPACITY (memory_limit). */
+TQ_API tq_status tq_cache_rope_shift(tq_cache *cache, tq_seq *seq, uint32_t layer, size_t first, size_t end,
+                                     int64_t delta, const tq_rope *rope);
+
+/** Where a saved sequence goes. */
+typedef struct tq_writer {
+    /** Writes `size` bytes and returns how many were written: fewer is a failure. */
+    size_t (*write)(void *user, const void *data, size_t size);
+    void *user; /**< Passed through. */
+} tq_writer;
+
+/** Where a saved sequence comes from. */
+typedef struct tq_reader {
+    /** Reads `size` bytes and returns how many there were: fewer is the end. */
+    size_t (*read)(void *user, void *data, size_t size);
+    void *user; /**< Passed through. */
+} tq_reader;
+
+/** Saves a sequence in the self-describing, checksummed form of docs/format.md. Rows are stored, not the backend's
+ * pages, so that any backend on any machine loads it.
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a sequence of another cache); TQ_ERR_IO (the writer failed);
+ *         TQ_ERR_OUT_OF_MEMORY. */
+TQ_API tq_status tq_cache_save(const tq_cache *cache, const tq_seq *seq, const tq_writer *writer);
+
+/** Makes a sequence of a saved one. The cache must have the shape, the options (but effort and memory_limit) and the
+ * seed of the one that saved it; tq_cache_read_desc tells them. Its formats may differ: pages keep theirs. Reads no
+ * byte more than the sequence has. On any error there is no new sequence.
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer); TQ_ERR_UNSUPPORTED (a cache of another shape, option or seed);
+ *         TQ_ERR_CORRUPT (not a saved sequence, it ends early, a checksum or a value is wrong); TQ_ERR_BAD_VERSION (of
+ * a version, or with a required flag, layout or codebook, that this library does not know); TQ_ERR_OUT_OF_MEMORY;
+ * TQ_ERR_CAPACITY (memory_limit). */
+TQ_API tq_status tq_cache_load(tq_cache *cache, const tq_reader *reader, tq_seq **seq);
+
+/** Reads the beginning of a saved sequence: the desc of a cache that it loads into. desc->struct_size is set by the
+ * caller. `layers` receives the formats of the layers, if not null, and desc->layers points to it; it has room for
+ * `room` of them, and if that is too few, TQ_ERR_BUFFER_TOO_SMALL is returned with desc->n_layers set.
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, bad struct_size); TQ_ERR_BUFFER_TOO_SMALL; TQ_ERR_CORRUPT and
+ *         TQ_ERR_BAD_VERSION as for tq_cache_load. */
+TQ_API tq_status tq_cache_read_desc(const tq_context *context, const tq_reader *reader, tq_cache_desc *desc,
+                                    tq_layer_formats *layers, size_t room);
+
+/** tq_cache_save to a file. It is written under the name `path` with ".part" appended and then renamed, so that a
+ * failure leaves an older file as it was.
+ * @return As for tq_cache_save; TQ_ERR_IO if the file cannot be written. */
+TQ_API tq_status tq_cache_save_file(const tq_cache *cache, const tq_seq *seq, const char *path);
+
+/** tq_cache_load from a file, which must hold nothing else.
+ * @return As for tq_cache_load; TQ_ERR_IO if the file cannot be read. */
+TQ_API tq_status tq_cache_load_file(tq_cache *cache, const char *path, tq_seq **seq);
+
+/** Gives n layers from `first` on the same formats: all of them, or those of a table line by line.
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, layers beyond n_layers). */
+TQ_API tq_status tq_policy_set(tq_layer_formats *layers, size_t n_layers, size_t first, size_t n,
+                               tq_layer_formats formats);
 
 /** Fills `layers` with formats for n_layers, protecting the first and last `protect` with better ones. Layers are those
  * that have keys and values: a hybrid model counts no others.
