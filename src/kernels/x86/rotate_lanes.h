@@ -43,17 +43,29 @@ float TQ_KERNEL(sum_squares)(const float *x, size_t count)
     return lanes_sum(sum);
 }
 
-/* Butterflies between n registers of distances 1, 2, .. n / 2. */
+/* Butterflies of distance h between n registers. */
+TQ_INLINE void stage(f32x16 *v, size_t n, size_t h)
+{
+    for (size_t i = 0; i < n; i++) { /* Compilers unroll a loop that counts by one. */
+        if ((i & h) == 0) {
+            const f32x16 u = v[i];
+            v[i] = lanes_add(u, v[i + h]);
+            v[i + h] = lanes_sub(u, v[i + h]);
+        }
+    }
+}
+
+/* Butterflies between n = 1, 2, 4 or 8 registers, of all distances. */
 TQ_INLINE void combine(f32x16 *v, size_t n)
 {
-    for (size_t h = 1; h < n; h *= 2) {
-        for (size_t pair = 0; pair < n; pair += 2 * h) {
-            for (size_t i = pair; i < pair + h; i++) {
-                const f32x16 u = v[i];
-                v[i] = lanes_add(u, v[i + h]);
-                v[i + h] = lanes_sub(u, v[i + h]);
-            }
-        }
+    if (n > 1) {
+        stage(v, n, 1);
+    }
+    if (n > 2) {
+        stage(v, n, 2);
+    }
+    if (n > 4) {
+        stage(v, n, 4);
     }
 }
 

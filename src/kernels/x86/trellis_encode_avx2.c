@@ -5,6 +5,6 @@
 
 #include "kernels/x86/words_avx2.h"
 
-enum { PATHS = 2 }; /* More do not fit the registers. */
+enum { PATHS = 2 }; /* Their metrics fill eight of the 16 registers. */
 
 #include "kernels/x86/trellis_encode_lanes.h"

@@ -12,10 +12,8 @@
  * In the third line lanes are states. Both successors 2h and 2h + 1 of state h have the predecessors h and h + 32, so
  * no metric has to move before the additions, and one interleaving of the minima puts the states back in order:
  *
- *     low   metric[0 .. 31]    + cost -.               even[h] = metric'[2h]      -.            low'   metric'[0 .. 31]
- *                                       min for u = 0:                              interleave
- *     high  metric[32 .. 63]   + cost -'      u = 1:    odd[h] = metric'[2h + 1]  -'            high'  metric'[32 ..
- * 63]
+ *     low   metric[ 0 .. 31] + cost -.  min  u = 0: even[h] = metric'[2h]     -.  inter-  low'   metric'[ 0 .. 31]
+ *     high  metric[32 .. 63] + cost -'       u = 1: odd[h]  = metric'[2h + 1] -'  leave   high'  metric'[32 .. 63]
  *
  * A coordinate's four costs are 8 bytes, repeated over the register; a byte shuffle hands each lane that of its window.
  * Which predecessor won is one comparison: the 64 bits of a coordinate are those of the even states, then the odd ones.
@@ -41,29 +39,27 @@ enum {
     STATES = TQ_TRELLIS_STATES,
     HALF = STATES / 2,
     WORDS = 32,        /* Lanes of u16. */
-    WINDOW = 40,       /* These two as in the scalar encoder. */
-    FORBIDDEN = 20000, /* (The period of its normalisation is WORDS.) */
-    MARK_SUBSET = 3,   /* A mark holds a coordinate's subset in the lowest bits, */
+    WINDOW = 40,       /* As in the scalar encoder, also FORBIDDEN. */
+    PASS = 2 * WINDOW, /* Steps of the first pass. */
+    FORBIDDEN = 20000,
+    MARK_SUBSET = 3,   /* A mark holds a coordinate's subset in its lowest bits, */
     MARK_CODED_BIT = 7 /* and its coded bit in the uppermost. */
 };
 
 /* The arguments of trellis_encode, tables, and the best rounding so far of the row that is being made. */
 typedef struct work {
+    u16x32 window_cost[2][2]; /* [newest coded bit][which predecessor]: selects the costs of 32 windows. */
     const tq_code *code;
     const float *y;
     const float *sum_squares;
     uint8_t *rows;
-    u16x32 window_cost[2][2]; /* [newest coded bit][which predecessor]: selects the costs of 32 windows. */
-    uint16_t level[8][4];     /* [cell][subset]: k in the upper byte, the cell in the lower one. */
     float alignment;
     float scale;
+    uint16_t level[8][4]; /* [cell][subset]: k in the upper byte, the cell in the lower one. */
 } work;
 
-/* Roundings on their way through the encoder: path p has x from p * x_stride on, second and marks from p * stride on.
- */
+/* Roundings on their way: path p has its x from p * x_stride on, its second and marks from p * stride on. */
 typedef struct search {
-    const tq_trellis *trellis;
-    size_t dim;
     int16_t x[TQ_MAX_DIM + PATHS * 2 * WORDS]; /* Behind the last coordinate follow the first WINDOW ones again. */
     uint64_t second[TQ_MAX_DIM];               /* Bit h: metric h + 32 won at state 2h; bit 32 + h: at state 2h + 1. */
     uint8_t marks[TQ_MAX_DIM + WORDS];
@@ -162,24 +158,37 @@ TQ_INLINE u16x32 least_metric(const metrics *metric)
 /* Over `count` coordinates, starting at x[first]. second[i] is that of coordinate first + i. */
 TQ_INLINE void walk(const work *w, search *s, size_t paths, size_t first, size_t count, metrics *metric)
 {
+    metrics at[PATHS]; /* A copy, so that they stay in registers. */
+    memcpy(at, metric, paths * sizeof *at);
     for (size_t begin = 0; begin < count; begin += WORDS) {
         uint16_t cost[PATHS][4 * WORDS];
         const size_t n = count - begin < WORDS ? count - begin : WORDS;
         for (size_t p = 0; p < paths; p++) {
-            subset_costs(s->trellis, s->x + p * x_stride(paths) + first + begin, cost[p]);
+            subset_costs(&w->code->trellis, s->x + p * x_stride(paths) + first + begin, cost[p]);
         }
         for (size_t i = 0; i < n; i++) {
             for (size_t p = 0; p < paths; p++) {
-                advance(w, cost[p] + 4 * i, &metric[p], &s->second[p * stride(paths) + begin + i]);
+                advance(w, cost[p] + 4 * i, &at[p], &s->second[p * stride(paths) + begin + i]);
             }
         }
-        for (size_t p = 0; p < paths;
-             p++) { /* After fewer than WORDS steps only at the end, where it changes nothing. */
-            const u16x32 least = least_metric(&metric[p]);
-            metric[p].low = words_sub(metric[p].low, least);
-            metric[p].high = words_sub(metric[p].high, least);
+        for (size_t p = 0; p < paths; p++) { /* If n < WORDS, which is at the end only, this changes nothing. */
+            const u16x32 least = least_metric(&at[p]);
+            at[p].low = words_sub(at[p].low, least);
+            at[p].high = words_sub(at[p].high, least);
         }
     }
+    memcpy(metric, at, paths * sizeof *at);
+}
+
+/* Both passes go through these. */
+TQ_APART void walk_one(const work *w, search *s, size_t first, size_t count, metrics *metric)
+{
+    walk(w, s, 1, first, count, metric);
+}
+
+TQ_APART void walk_some(const work *w, search *s, size_t first, size_t count, metrics *metric)
+{
+    walk(w, s, PATHS, first, count, metric);
 }
 
 /* The lowest of the best. */
@@ -198,17 +207,17 @@ TQ_INLINE unsigned predecessor(uint64_t second, unsigned state)
 }
 
 /* First pass: over the last WINDOW coordinates and the first ones, from all states alike, and back to between them. */
-TQ_INLINE void find_seams(const work *w, search *s, size_t paths, unsigned *seam)
+static void find_seams(const work *w, search *s, size_t paths, unsigned *seam)
 {
     metrics metric[PATHS];
     for (size_t p = 0; p < paths; p++) {
         metric[p] = (metrics){words_all(0), words_all(0)};
     }
-    walk(w, s, paths, s->dim - WINDOW, (size_t)(2 * WINDOW), metric);
+    (paths == 1 ? walk_one : walk_some)(w, s, w->code->dim - WINDOW, PASS, metric);
     for (size_t p = 0; p < paths; p++) {
         seam[p] = best_state(&metric[p]);
     }
-    for (size_t step = (size_t)(2 * WINDOW); step-- > WINDOW;) {
+    for (size_t step = PASS; step-- > WINDOW;) {
         for (size_t p = 0; p < paths; p++) {
             seam[p] = predecessor(s->second[p * stride(paths) + step], seam[p]);
         }
@@ -216,7 +225,7 @@ TQ_INLINE void find_seams(const work *w, search *s, size_t paths, unsigned *seam
 }
 
 /* Second pass: from the seam round to the seam. */
-TQ_INLINE void go_round(const work *w, search *s, size_t paths, const unsigned *seam)
+static void go_round(const work *w, search *s, size_t paths, const unsigned *seam)
 {
     metrics metric[PATHS];
     for (size_t p = 0; p < paths; p++) {
@@ -226,21 +235,43 @@ TQ_INLINE void go_round(const work *w, search *s, size_t paths, const unsigned *
         start[seam[p]] = 0;
         metric[p] = (metrics){words_load(start), words_load(start + HALF)};
     }
-    walk(w, s, paths, 0, s->dim, metric);
+    (paths == 1 ? walk_one : walk_some)(w, s, 0, w->code->dim, metric);
 }
 
-/* From the seam backwards: the window of every coordinate is its state with the oldest bit of the state before. */
-TQ_INLINE void trace_back(search *s, size_t paths, unsigned *state)
+TQ_INLINE uint8_t mark(const work *w, unsigned before, unsigned coded)
 {
-    const uint8_t *subset = s->trellis->subset;
-    for (size_t t = s->dim; t-- > 0;) {
+    return (uint8_t)(w->code->trellis.subset[2 * before + coded] | coded << MARK_CODED_BIT);
+}
+
+/* From the seam backwards. A path of a vector that is much longer than its norm says may, with saturated metrics, begin
+ * in another state than the seam, in which it ends; but the coded bits before the first are the last ones. */
+TQ_INLINE void trace_back(const work *w, search *s, size_t paths, const unsigned *seam)
+{
+    unsigned state[PATHS];
+    memcpy(state, seam, paths * sizeof *state);
+    for (size_t t = w->code->dim; t-- > 0;) {
         for (size_t p = 0; p < paths; p++) {
             const unsigned before = predecessor(s->second[p * stride(paths) + t], state[p]);
-            const unsigned coded = state[p] & 1;
-            s->marks[p * stride(paths) + t] = (uint8_t)(subset[2 * before + coded] | coded << MARK_CODED_BIT);
+            s->marks[p * stride(paths) + t] = mark(w, before, state[p] & 1);
             state[p] = before;
         }
     }
+    for (size_t p = 0; p < paths; p++) {
+        unsigned before = seam[p];
+        for (size_t t = 0; t < TQ_TRELLIS_MEMORY; t++) {
+            const unsigned coded = s->marks[p * stride(paths) + t] >> MARK_CODED_BIT;
+            s->marks[p * stride(paths) + t] = mark(w, before, coded);
+            before = (2 * before + coded) % STATES;
+        }
+    }
+}
+
+TQ_INLINE void find_coded_bits(const work *w, search *s, size_t paths)
+{
+    unsigned seam[PATHS];
+    find_seams(w, s, paths, seam);
+    go_round(w, s, paths, seam);
+    trace_back(w, s, paths, seam);
 }
 
 /* For WORDS coordinates with these targets in units of x: of the level nearest to x in the marked subset, the entry of
@@ -281,7 +312,7 @@ TQ_APART void consider(work *w, size_t vector, const int16_t *x, const uint8_t *
             const size_t at = t + half * LANES;
             const size_t n = lanes_left(code->dim, at);
             const f32x16 k = words_upper_bytes(nearest, half);
-            const f32x16 level = lanes_keep_first(lanes_add(k, lanes_all(0.5F)), n); /* In steps. */
+            const f32x16 level = lanes_keep(lanes_add(k, lanes_all(0.5F)), n); /* In steps. */
             yc_lanes = lanes_add(yc_lanes, lanes_mul(lanes_load_part(y + at, n), level));
             cc_lanes = lanes_add(cc_lanes, lanes_mul(level, level));
         }
@@ -299,8 +330,8 @@ TQ_APART void consider(work *w, size_t vector, const int16_t *x, const uint8_t *
     }
 }
 
-/* The scale of a row whose roundings have all been considered. */
-TQ_INLINE void finish_row(const work *w, size_t vector)
+/* What comes after the last rounding of a row. */
+static void finish_row(const work *w, size_t vector)
 {
     uint8_t *row = w->rows + vector * w->code->row_bytes;
     const uint16_t scale = tq_f16_from_f32(w->scale);
@@ -310,25 +341,24 @@ TQ_INLINE void finish_row(const work *w, size_t vector)
     tq_store_le16(row, scale);
 }
 
-/* Roundings are numbered vector by vector, gain by gain. Takes first .. first + count - 1; if there are fewer than
- * paths, the last one goes along several times. */
-TQ_INLINE void encode_roundings(work *w, size_t paths, size_t first, size_t count)
+/* Roundings are numbered vector by vector, gain by gain. This encodes first .. first + count - 1; if they are fewer
+ * than paths, the last one goes along several times. */
+static void encode_roundings(work *w, size_t paths, size_t first, size_t count)
 {
     const tq_code *code = w->code;
     search s;
-    unsigned seam[PATHS];
-    s.trellis = &code->trellis;
-    s.dim = code->dim;
     for (size_t p = 0; p < paths; p++) {
         const size_t rounding = first + (p < count ? p : count - 1);
         const size_t vector = rounding / code->n_gains;
         const float gain = code->gains[rounding % code->n_gains];
         const float factor = gain * TQ_TRELLIS_UNIT / sqrtf(w->sum_squares[vector]);
-        quantise(w->y + vector * s.dim, s.dim, factor, s.x + p * x_stride(paths));
+        quantise(w->y + vector * code->dim, code->dim, factor, s.x + p * x_stride(paths));
     }
-    find_seams(w, &s, paths, seam);
-    go_round(w, &s, paths, seam);
-    trace_back(&s, paths, seam);
+    if (paths == 1) {
+        find_coded_bits(w, &s, 1);
+    } else {
+        find_coded_bits(w, &s, PATHS);
+    }
     for (size_t p = 0; p < count; p++) {
         const size_t vector = (first + p) / code->n_gains;
         const size_t gain = (first + p) % code->n_gains;
@@ -345,16 +375,6 @@ TQ_INLINE void encode_roundings(work *w, size_t paths, size_t first, size_t coun
     }
 }
 
-TQ_APART void encode_one(work *w, size_t first)
-{
-    encode_roundings(w, 1, first, 1);
-}
-
-TQ_APART void encode_some(work *w, size_t first, size_t count)
-{
-    encode_roundings(w, PATHS, first, count);
-}
-
 void TQ_KERNEL(trellis_encode)(const tq_code *code, const float *y, const float *sum_squares, size_t n, uint8_t *rows)
 {
     if (code->dim < WINDOW) {
@@ -366,12 +386,8 @@ void TQ_KERNEL(trellis_encode)(const tq_code *code, const float *y, const float 
     const size_t most = code->dim <= stride(PATHS) ? PATHS : 1;
     make_tables(&w);
     for (size_t first = 0; first < n_roundings; first += most) {
-        const size_t left = n_roundings - first;
-        if (most == 1 || left == 1) {
-            encode_one(&w, first);
-        } else {
-            encode_some(&w, first, left < most ? left : most);
-        }
+        const size_t count = n_roundings - first < most ? n_roundings - first : most;
+        encode_roundings(&w, count == 1 ? 1 : most, first, count);
     }
 }
 

@@ -183,9 +183,4 @@ TQ_INLINE f32x16 words_upper_bytes(u16x32 a, size_t half)
                     _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(words, 1)))};
 }
 
-TQ_INLINE f32x16 lanes_keep_first(f32x16 a, size_t n)
-{
-    return lanes_from_bits(lanes_and(lanes_bits(a), lanes_first(n)));
-}
-
 #endif /* TQ_WORDS_AVX2_H */

@@ -154,10 +154,4 @@ TQ_INLINE f32x16 words_upper_bytes(u16x32 a, size_t half)
     return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_srai_epi16(words, 8)));
 }
 
-/* The first n lanes of a, then zeros. */
-TQ_INLINE f32x16 lanes_keep_first(f32x16 a, size_t n)
-{
-    return _mm512_maskz_mov_ps(lanes_first(n), a);
-}
-
 #endif /* TQ_WORDS_AVX512_H */
