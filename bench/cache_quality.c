@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cache_bytes.h"
 #include "commands.h"
 #include "options.h"
 #include "qkv.h"
@@ -122,17 +123,6 @@ static tq_cache_desc describe(const struct qkv *qkv, uint64_t seed)
     return desc;
 }
 
-/* Bytes of a page that is encoded: what one page more adds to a sequence that is long enough to have a full window. */
-static double encoded_bytes(const tq_context *context, const struct qkv *qkv, tq_cache_desc desc)
-{
-    size_t shorter = 0;
-    size_t longer = 0;
-    desc.recent_tokens = TQ_NO_RECENT_TOKENS;
-    tq_cache_estimate(context, &desc, (size_t)8 * TQ_PAGE_TOKENS, &shorter);
-    tq_cache_estimate(context, &desc, (size_t)9 * TQ_PAGE_TOKENS, &longer);
-    return (double)(longer - shorter) / TQ_PAGE_TOKENS / qkv->layers / qkv->kv_heads;
-}
-
 static tq_status measure(const tq_context *context, const struct qkv *qkv, uint64_t seed, float *exact, float *out,
                          struct result *results)
 {
@@ -144,7 +134,9 @@ static tq_status measure(const tq_context *context, const struct qkv *qkv, uint6
             desc = describe(qkv, seed);
             desc.k_format = pairs[p].k_format;
             desc.v_format = pairs[p].v_format;
-            results[p].bytes = encoded_bytes(context, qkv, desc);
+            size_t page_bytes;
+            cache_page_bytes(context, &desc, &page_bytes);
+            results[p].bytes = (double)page_bytes / TQ_PAGE_TOKENS / qkv->layers / qkv->kv_heads;
             desc.flags = variants[v].flags;
             desc.recent_tokens = variants[v].recent_tokens;
             desc.sink_tokens = variants[v].sink_tokens;
@@ -186,12 +178,6 @@ static void write_json(FILE *out, const struct result *results)
         fputc('}', out);
     }
     fputs("\n]}\n", out);
-}
-
-static int complain(const char *sentence, int exit_code)
-{
-    fprintf(stderr, "tq_bench: %s\n", sentence);
-    return exit_code;
 }
 
 static int run(const struct qkv *qkv, const char *data, uint64_t seed, FILE *json)

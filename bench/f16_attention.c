@@ -101,7 +101,7 @@ INLINE void score_keys(const float *q, size_t heads, size_t dim, const uint8_t *
     reduce(sums, scale, scores + first * heads);
 }
 
-/* exp(x) for x <= 0 within 1e-6 of it; what is below exp(-87) becomes that. */
+/* exp(x) for x <= 0, to 1e-5 of its size; below exp(-87) it stays there. */
 INLINE float exp_of_negative(float x)
 {
     const float bounded = x > -87.0F ? x : -87.0F;
