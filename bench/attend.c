@@ -28,8 +28,8 @@ static const char help[] =
     "  --kv-heads N    default 8\n"
     "  --head-dim N    a multiple of 16; default 128\n"
     "  --threads N     default 1, measured in CPU time; more, in time as it passes\n"
-    "  --llc-bytes N   size of the last-level cache; all layers together are made twice as large. Default: what the\n"
-    "                  system says\n"
+    "  --llc-bytes N   size of the last-level cache; each cache is made four times as large, with as many layers\n"
+    "                  as that takes, and no smaller than a layer of f16. Default: what the system says\n"
     "  --backend NAME  backend of the library; default: the best one, or $TURBOQUANT_BACKEND\n"
     "  --quick         a small cache and few rounds: to see that it runs\n"
     "  --json FILE     write the results as JSON, too\n"
@@ -40,6 +40,7 @@ enum {
     QUICK_ROUNDS = 3,
     QUICK_CONTEXT = 256,
     QUICK_LLC_BYTES = 1 << 16,
+    COLD_FACTOR = 4, /* At twice the last-level cache, a good part still comes from there. */
     MOST_CONTEXTS = 4,
     MOST_GQAS = 3,
     MOST_PAIRS = 64,
@@ -77,7 +78,8 @@ struct pair {
 struct run {
     tq_context *context;
     struct attend_setup setup;
-    struct attend_shape shape; /* Its context is that of the moment. */
+    struct attend_shape shape; /* Of the context of the moment. */
+    size_t least_cold_bytes;
     size_t contexts[MOST_CONTEXTS];
     size_t n_contexts;
     uint32_t gqas[MOST_GQAS];
@@ -252,7 +254,10 @@ static tq_status measure_context(struct run *run, size_t context)
 {
     struct filled_cache f16;
     struct dense_memory dense;
+    const size_t f16_layer = context * run->shape.kv_heads * 2 * run->shape.head_dim * sizeof(uint16_t);
     run->shape.context = context;
+    /* Caches of all formats are about equally large, so that what is left of them in the processor is so, too. */
+    run->shape.cold_bytes = run->least_cold_bytes > f16_layer ? run->least_cold_bytes : f16_layer;
     tq_status status = filled_cache_create(run->context, &run->shape, TQ_FORMAT_F16, TQ_FORMAT_F16, &f16);
     if (status != TQ_OK) {
         return status;
@@ -314,9 +319,9 @@ static int run_with_threads(const struct settings *settings, struct run *run)
                                        .threads = (size_t)settings->threads,
                                        .rounds = settings->quick ? QUICK_ROUNDS : ROUNDS,
                                        .slice_ns = settings->quick ? QUICK_SLICE_NS : SLICE_NS};
-    run->shape = (struct attend_shape){.kv_heads = (uint32_t)settings->kv_heads,
-                                       .head_dim = (uint32_t)settings->head_dim,
-                                       .cold_bytes = (size_t)settings->llc_bytes * 2};
+    run->shape =
+        (struct attend_shape){.kv_heads = (uint32_t)settings->kv_heads, .head_dim = (uint32_t)settings->head_dim};
+    run->least_cold_bytes = COLD_FACTOR * (size_t)settings->llc_bytes;
     if (run->setup.pool == NULL) {
         return complain("the threads cannot be started", EXIT_FAILURE);
     }

@@ -19,7 +19,7 @@ void fill_normal(float *x, size_t n, uint64_t seed)
 
 static size_t layers_for(const struct attend_shape *shape, size_t layer_bytes)
 {
-    const size_t layers = shape->cold_bytes / layer_bytes + 1;
+    const size_t layers = (shape->cold_bytes + layer_bytes - 1) / layer_bytes;
     return layers < MOST_LAYERS ? layers : MOST_LAYERS;
 }
 

@@ -21,8 +21,8 @@ void attend_report_head(const char *backend, const struct attend_setup *setup, c
     printf("built by: %s, flags %s\n", machine.compiler, machine.flags);
     printf("step:     one query token against a context, %" PRIu32 " KV heads, head_dim %" PRIu32 ", %zu thread%s;\n",
            shape->kv_heads, shape->head_dim, setup->threads, setup->threads == 1 ? "" : "s");
-    printf("          every step takes the next layer, and all layers are %.4g MiB or more\n",
-           (double)shape->cold_bytes / 0x1p20);
+    printf("          every step takes the next layer; each cache has as many as are larger than the processor's\n"
+           "          caches by far (MiB)\n");
     printf("time:     medians of %zu interleaved rounds, %s\n", setup->rounds,
            setup->threads == 1 ? "CPU time of the thread" : "as it passes");
     printf("best f16: attention of this bench on keys and values in f16: %s\n", setup->loops->name);
@@ -33,8 +33,11 @@ void attend_report_row(const struct attend_row *row, const struct attend_row *pr
     const struct attend_speed *speed = &row->speed;
     char name[64];
     if (previous == NULL || previous->shape.context != row->shape.context || previous->gqa != row->gqa) {
-        printf("\ncontext %zu, GQA %" PRIu32 "\n%-16s %7s %9s %8s %7s %7s %6s %10s\n", row->shape.context, row->gqa,
-               "K/V", "bytes", "ns", "GB/s", "of read", "x f16", "x best", "MiB");
+        const double dense_bytes = token_heads(row) / row->gqa * 4 * row->shape.head_dim;
+        printf("\ncontext %zu, GQA %" PRIu32 "; reading %.1f GB/s, best f16 %.1f GB/s\n", row->shape.context, row->gqa,
+               speed->read_gb_per_s, dense_bytes / speed->best_f16_step_ns);
+        printf("%-16s %7s %9s %8s %7s %7s %6s %10s\n", "K/V", "bytes", "ns", "GB/s", "of read", "x f16", "x best",
+               "MiB");
     }
     snprintf(name, sizeof name, "%s/%s", tq_format_name(row->k_format), tq_format_name(row->v_format));
     printf("%-16s %7.1f %9.4f %8.2f %6.1f%% %7.2f %6.2f %10.1f\n", name,
