@@ -169,7 +169,7 @@ static void check_head(const struct attention *a, size_t h, size_t dim, size_t n
 {
     double weights[MOST_KEYS];
     double total = 0.0;
-    double top = -INFINITY;
+    double top = -HUGE_VAL;
     for (size_t i = 0; i < n; i++) {
         weights[i] = scale * dot(a->q + h * dim, a->k + i * dim, dim);
         top = fmax(top, weights[i]);
@@ -196,8 +196,10 @@ static void check_attention(struct attention *a, const struct baseline_loops *lo
     const double scale = 1.0 / sqrt((double)dim);
     snprintf(name, sizeof name, "attention, %zu heads, dim %zu, %zu keys [%s]", heads, dim, n, loops->name);
     fill(a->q, heads * dim, 3);
-    for (size_t i = 0; i < heads * dim; i++) {
-        a->q[i] *= (float)(1 + i / dim);
+    for (size_t h = 0; h < heads; h++) {
+        for (size_t j = 0; j < dim; j++) {
+            a->q[h * dim + j] *= (float)(1 + h);
+        }
     }
     fill(a->x, n * dim, 4 + n);
     loops->f16.encode(a->x, dim, n, a->k_rows);

@@ -12,7 +12,7 @@ struct thread_pool *thread_pool_create(size_t threads);
 
 void thread_pool_destroy(struct thread_pool *pool);
 
-/* tq_executor.run, with the pool as `user`. One call at a time. */
-void thread_pool_run(void *pool, tq_task task, void *arg, size_t count);
+/* tq_executor.run; `user` is the pool. One call at a time. */
+void thread_pool_run(void *user, tq_task task, void *arg, size_t count);
 
 #endif /* TQ_BENCH_THREAD_POOL_H */
