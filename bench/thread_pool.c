@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A pool of threads that take the indices of a task one by one. */
+/* A pool of threads that take the indices of a task one by one. Who waits looks for a while before going to sleep:
+ * steps of attention follow each other in microseconds, and waking a thread takes as many. */
 #include "thread_pool.h"
 
 #include <pthread.h>
@@ -7,12 +8,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+enum { LOOKS = 1 << 15 };
+
 struct thread_pool {
     pthread_mutex_t mutex;
     pthread_cond_t start;
     pthread_cond_t end;
-    size_t round; /* Counts calls, so that a thread takes part in each once. */
-    size_t busy;  /* Threads that have not finished this round. */
+    atomic_size_t round; /* Counts calls, so that a thread takes part in each once; and the end of the pool. */
+    atomic_size_t busy;  /* Threads that have not finished this round. */
     bool leave;
     tq_task task;
     void *arg;
@@ -29,28 +32,44 @@ static void work(struct thread_pool *pool)
     }
 }
 
+/* Waits while `counter` is `value`, or, not `same`, while it is not. */
+static void wait_while(struct thread_pool *pool, pthread_cond_t *cond, atomic_size_t *counter, size_t value, bool same)
+{
+    for (size_t i = 0; i < LOOKS; i++) {
+        if ((atomic_load(counter) == value) != same) {
+            return;
+        }
+    }
+    pthread_mutex_lock(&pool->mutex);
+    while ((atomic_load(counter) == value) == same) {
+        pthread_cond_wait(cond, &pool->mutex);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void next_round(struct thread_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->round, 1);
+    pthread_cond_broadcast(&pool->start);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 static void *thread(void *user)
 {
     struct thread_pool *pool = user;
-    size_t round = 0;
-    pthread_mutex_lock(&pool->mutex);
-    for (;;) {
-        while (pool->round == round && !pool->leave) {
-            pthread_cond_wait(&pool->start, &pool->mutex);
-        }
+    for (size_t round = 0;; round++) {
+        wait_while(pool, &pool->start, &pool->round, round, true);
         if (pool->leave) {
-            break;
+            return NULL;
         }
-        round = pool->round;
-        pthread_mutex_unlock(&pool->mutex);
         work(pool);
-        pthread_mutex_lock(&pool->mutex);
-        if (--pool->busy == 0) {
+        if (atomic_fetch_sub(&pool->busy, 1) == 1) {
+            pthread_mutex_lock(&pool->mutex);
             pthread_cond_signal(&pool->end);
+            pthread_mutex_unlock(&pool->mutex);
         }
     }
-    pthread_mutex_unlock(&pool->mutex);
-    return NULL;
 }
 
 struct thread_pool *thread_pool_create(size_t threads)
@@ -76,10 +95,8 @@ void thread_pool_destroy(struct thread_pool *pool)
     if (pool == NULL) {
         return;
     }
-    pthread_mutex_lock(&pool->mutex);
     pool->leave = true;
-    pthread_cond_broadcast(&pool->start);
-    pthread_mutex_unlock(&pool->mutex);
+    next_round(pool);
     for (size_t i = 0; i < pool->threads; i++) {
         pthread_join(pool->ids[i], NULL);
     }
@@ -92,19 +109,12 @@ void thread_pool_destroy(struct thread_pool *pool)
 void thread_pool_run(void *user, tq_task task, void *arg, size_t count)
 {
     struct thread_pool *pool = user;
-    pthread_mutex_lock(&pool->mutex);
     pool->task = task;
     pool->arg = arg;
     pool->count = count;
     atomic_store(&pool->next, 0);
-    pool->busy = pool->threads;
-    pool->round++;
-    pthread_cond_broadcast(&pool->start);
-    pthread_mutex_unlock(&pool->mutex);
+    atomic_store(&pool->busy, pool->threads);
+    next_round(pool);
     work(pool);
-    pthread_mutex_lock(&pool->mutex);
-    while (pool->busy != 0) {
-        pthread_cond_wait(&pool->end, &pool->mutex);
-    }
-    pthread_mutex_unlock(&pool->mutex);
+    wait_while(pool, &pool->end, &pool->busy, 0, false);
 }
