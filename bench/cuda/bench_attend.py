@@ -12,7 +12,6 @@ import os
 import time
 
 import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -150,7 +149,7 @@ def fp16_callers(dim, group, batch, heads, ctx, n_buffers, q16, keep):
 
         def call(i):
             with sdpa_kernel(backend):
-                F.scaled_dot_product_attention(qq, ks[i], vs[i], enable_gqa=not packed)
+                torch.nn.functional.scaled_dot_product_attention(qq, ks[i], vs[i], enable_gqa=not packed)
 
         return call
 
@@ -191,7 +190,8 @@ def bench(args, batch, ctx, results):
             torch.cuda.synchronize()
             print("  without", name, str(error).split("\n")[0][:80])
 
-    for name, call in fp16_callers(dim, group, batch, heads, ctx, n_buffers, q, keep).items():
+    keep["callers"] = fp16_callers(dim, group, batch, heads, ctx, n_buffers, q, keep)  # Graphs do not own their tensors.
+    for name, call in keep["callers"].items():
         add("fp16 " + name, call, fp16_bytes)
     for f in args.formats:
         for means in args.means:

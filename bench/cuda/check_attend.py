@@ -19,7 +19,7 @@ failed = []
 
 def random_rows(codec, n, means, spread):
     rows = torch.randint(0, 256, (n, codec.row_bytes), dtype=torch.uint8, device="cuda")
-    scale = (torch.exp(torch.randn(n, device="cuda") * spread) * codec.dim**0.5 / 8).half()
+    scale = (torch.exp(torch.randn(n, device="cuda") * spread) * codec.dim**0.5).half()
     bits = scale.view(torch.int16)
     if means:
         bits = torch.where(torch.rand(n, device="cuda") < 0.2, bits | -32768, bits)
@@ -40,8 +40,8 @@ class Case:
         n_rec = max(total, 1) * heads
         self.k_rows, _ = random_rows(self.kc, n_rec * PAGE, means, spread)
         self.v_rows, _ = random_rows(self.vc, n_rec * PAGE, means, spread)
-        self.k_means = torch.randn(n_rec, dim, device="cuda").half() if means else None
-        self.v_means = torch.randn(n_rec, dim, device="cuda").half() if means else None
+        self.k_means = (torch.randn(n_rec, dim, device="cuda") * 0.3 * dim**0.5).half() if means else None
+        self.v_means = (torch.randn(n_rec, dim, device="cuda") * 0.3 * dim**0.5).half() if means else None
         places = torch.randperm(max(total, 1) + 3)[: max(total, 1)]
         self.table = torch.zeros(n, most // PAGE + 1, dtype=torch.int32)
         at = 0
@@ -142,7 +142,7 @@ def run(case, peak=1.0, cap=0.0, window=0, use_logits=False, dtype=torch.float16
             worst_true = max(worst_true, relative(out, true))
             d = (lse.double() - ref_lse).abs().max().item()
             worst_lse = d if not d <= worst_lse else worst_lse
-    ok = worst <= LIMIT and worst_lse <= 2e-3
+    ok = worst <= LIMIT and worst_lse <= 1e-3 + 2e-5 * ref_lse.abs().max().item()
     label = f"{NAMES[case.kc.fmt]}/{NAMES[case.vc.fmt]} d{case.dim} G{case.group} T{case.n_q} {name}"
     print(f"{'ok ' if ok else 'BAD'} {label:44s} error {worst:.2e}  to exact levels {worst_true:.2e}  lse {worst_lse:.1e}", flush=True)
     if not ok:
@@ -155,7 +155,7 @@ def main():
     for dim in dims:
         for f in (14, 13, 12, 34, 33, 32):
             run(Case(f, f, dim, 2, 4, [1500, 777, 64, 1, 3000]), name="means")
-            run(Case(f, f, dim, 2, 4, [4500, 900], means=False, spread=1.0), peak=6, name="no means, peaky")
+            run(Case(f, f, dim, 2, 4, [4500, 900], means=False, spread=0.5), peak=3, name="no means, peaky")
     dim = dims[0]
     for f in (14, 33):
         for group, n_q in ((1, 1), (2, 1), (8, 1), (16, 1), (4, 3), (1, 8), (5, 1)):

@@ -11,7 +11,7 @@ kernels = ctypes.CDLL(os.path.join(FOLDER, "libtq_cuda.so"))
 harness = ctypes.CDLL(os.path.join(FOLDER, "libtq_harness.so"))
 
 P, I, L, F = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
-NAMES = {11: "turbo1", 12: "turbo2", 13: "turbo3", 14: "turbo4", 32: "turbo2t", 33: "turbo3t", 34: "turbo4t"}
+NAMES = {11: "turbo1", 12: "turbo2", 13: "turbo3", 14: "turbo4", 18: "turbo8", 32: "turbo2t", 33: "turbo3t", 34: "turbo4t"}
 
 
 class Rotation(ctypes.Structure):

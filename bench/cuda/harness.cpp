@@ -41,8 +41,10 @@ extern "C" {
 void harness_tables(int format, int dim, tq_cuda_table *table, float *signs, float *paley)
 {
     const tq_codec *codec = codec_of(format, dim);
-    const tq_cuda_lookup lookup = tq_cuda_make_lookup(&codec->code);
-    memcpy(table, &lookup, sizeof lookup);
+    if (codec->code.bits <= 4) {
+        const tq_cuda_lookup lookup = tq_cuda_make_lookup(&codec->code);
+        memcpy(table, &lookup, sizeof lookup);
+    }
     memcpy(signs, codec->rotation.signs, (size_t)dim * sizeof *signs);
     if (codec->rotation.paley != nullptr) {
         const size_t m = codec->rotation.paley_order;
@@ -87,7 +89,7 @@ void harness_levels(int format, int dim, const uint8_t *rows, size_t n, int devi
     tq_code own = *code;
     float levels[256];
     if (device && code->trellis.bits == 0) {
-        int v[32];
+        int v[256];
         const float step = tq_cuda_fit_levels(code, v);
         for (int i = 0; i < 1 << code->bits; i++) {
             levels[i] = ((float)v[i] + 0.5F) * step;

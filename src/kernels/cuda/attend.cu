@@ -13,7 +13,7 @@ template <int K, int V, int TILES> int launch(const tq_cuda_attend_args &a)
     constexpr int BYTES = tq_attend_shape<K, V, TQ_CUDA_DIM, TILES>::SHARED_BYTES;
     const auto kernel = tq_attend_kernel<K, V, TQ_CUDA_DIM, TILES>;
     const int rows = a.n_q_tokens * a.group;
-    const dim3 grid(a.exact_splits + a.n_splits, a.n_seqs * a.n_kv_heads, (rows + 4 * TILES - 1) / (4 * TILES));
+    const dim3 grid(a.n_seqs * a.n_kv_heads, a.exact_splits + a.n_splits, (rows + 4 * TILES - 1) / (4 * TILES));
     const int status = tq_cuda_allow_shared((const void *)kernel, BYTES);
     if (status != 0) {
         return status;

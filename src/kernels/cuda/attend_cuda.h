@@ -18,10 +18,20 @@ enum {
 constexpr float TQ_NOTHING = -1e30f; /* Logarithm of the weight of no token; an infinity would need care. */
 constexpr float TQ_LOG2E = 1.4426950408889634f;
 
-/* Floats of a sequence's exact path in shared memory: queries, scores, and sums of four warps. */
-__host__ TQ_DEVICE constexpr int tq_exact_floats(int dim, int rows)
+TQ_DEVICE float tq_warp_max(float x)
 {
-    return rows * dim + rows * TQ_EXACT_CHUNK + TQ_ATTEND_WARPS * rows * dim;
+    for (int distance = 16; distance > 0; distance /= 2) {
+        x = fmaxf(x, __shfl_xor_sync(TQ_WARP, x, distance));
+    }
+    return x;
+}
+
+template <typename T> TQ_DEVICE T tq_warp_sum(T x)
+{
+    for (int distance = 16; distance > 0; distance /= 2) {
+        x += __shfl_xor_sync(TQ_WARP, x, distance);
+    }
+    return x;
 }
 
 /* A sequence as its queries see it. */

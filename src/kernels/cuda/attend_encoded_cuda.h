@@ -19,14 +19,14 @@
 #ifndef TQ_ATTEND_ENCODED_CUDA_H
 #define TQ_ATTEND_ENCODED_CUDA_H
 
-#include "kernels/cuda/attend_cuda.h"
+#include "kernels/cuda/attend_exact_cuda.h"
 
 /* Where things lie in a block's shared memory. */
 template <int K, int V, int DIM, int TILES> struct tq_attend_shape {
     static constexpr int C = tq_cuda_padded(DIM) / 32;
     static constexpr int ROWS = 4 * TILES;
     static constexpr int BITS = tq_cuda_bits(K) + tq_cuda_bits(V);
-    static constexpr int STAGES = BITS >= 7 ? 2 : BITS >= 5 ? 3 : 4;
+    static constexpr int STAGES = BITS >= 5 ? 2 : 4; /* Two to a page. */
     static constexpr int SUM_REGISTERS = 8 * C * TILES;
     static constexpr int BLOCKS = SUM_REGISTERS <= 32 ? 4 : SUM_REGISTERS <= 64 ? 3 : 2; /* On a multiprocessor. */
     static constexpr tq_cuda_record RECORD = tq_cuda_record_of(K, V, DIM, true, true);
@@ -36,7 +36,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_shape {
     static constexpr int MEAN_QUERY_AT = QUERY_AT + C * 512;
     static constexpr int SUMS_AT = MEAN_QUERY_AT + DIM / 16 * 512;
     static constexpr int ENCODED_BYTES = SUMS_AT + TQ_ATTEND_WARPS * ROWS * DIM * 4;
-    static constexpr int EXACT_BYTES = 4 * tq_exact_floats(DIM, ROWS);
+    static constexpr int EXACT_BYTES = sizeof(tq_exact_shared<DIM, ROWS>);
     static constexpr int SHARED_BYTES = ENCODED_BYTES > EXACT_BYTES ? ENCODED_BYTES : EXACT_BYTES;
 };
 
@@ -175,7 +175,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         float largest = TQ_NOTHING;
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            largest = fmaxf(largest, score[i] + __log2f(value_scale[i]));
+            largest = fmaxf(largest, score[i] + __log2f(fmaxf(value_scale[i], 0x1p-24f))); /* A scale may be 0. */
         }
         largest = fmaxf(largest, __shfl_xor_sync(TQ_WARP, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(TQ_WARP, largest, 2));
@@ -222,40 +222,39 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         }
     }
 
+    /* Weights relative to 2^E, and their products with value scales as integers behind 2^23. */
+    TQ_DEVICE void weigh(const float *score, const float *value_scale, float *p, uint32_t *fixed) const
+    {
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            p[i] = tq_exp2(score[i] - top);
+            fixed[i] = __float_as_uint(p[i] * value_scale[i] + 8388608.0f);
+        }
+    }
+
     TQ_DEVICE void add_values(const uint8_t *stage, float *score)
     {
         constexpr int N = C * tq_cuda_bits(V);
-        uint32_t fixed[8];
-        float value_scale[8], product[8];
-        uint32_t uncentred[4];
-        float largest = 0;
+        uint32_t fixed[8], uncentred[4];
+        float value_scale[8], p[8];
         const uint8_t *scale_bytes = stage + shape::RECORD.v_scales;
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             uncentred[k] = *(const uint32_t *)(scale_bytes + 2 * (8 * k + 2 * h));
             const float2 two = __half22float2(*(const __half2 *)&uncentred[k]);
-            value_scale[2 * k] = fmaxf(fabsf(two.x), 0x1p-24f); /* A scale of 0 would leave E where it is. */
-            value_scale[2 * k + 1] = fmaxf(fabsf(two.y), 0x1p-24f);
+            value_scale[2 * k] = fabsf(two.x);
+            value_scale[2 * k + 1] = fabsf(two.y);
         }
-        float p[8];
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            p[i] = tq_exp2(score[i] - top);
-            product[i] = p[i] * value_scale[i];
-            largest = fmaxf(largest, product[i]);
-        }
-        if (__any_sync(TQ_WARP, largest > 65000.0f)) {
+        weigh(score, value_scale, p, fixed);
+        /* 2^23 and more in front of what 16 bits hold: the product is rounded, and any that is too large shows. */
+        const uint32_t any = (fixed[0] | fixed[1] | fixed[2]) | (fixed[3] | fixed[4] | fixed[5]) | (fixed[6] | fixed[7]);
+        if (__any_sync(TQ_WARP, any >= 0x4B010000U || weight > 1e30f)) {
             raise(score, value_scale);
-#pragma unroll
-            for (int i = 0; i < 8; i++) {
-                p[i] = tq_exp2(score[i] - top);
-                product[i] = p[i] * value_scale[i];
-            }
+            weigh(score, value_scale, p, fixed);
         }
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             weight += p[i];
-            fixed[i] = __float_as_uint(product[i] + 8388608.0f); /* Rounded; its low half is the integer. */
         }
         if (a.v_mean) {
 #pragma unroll

@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The attention kernel: grid (exact splits + splits, sequences * KV heads, tiles of query rows). A block of the first
+ * The attention kernel: grid (sequences * KV heads, exact splits + splits, tiles of query rows). A block of the first
  * splits takes exact tokens, one of the others encoded pages, its four warps every fourth page each. */
 #ifndef TQ_ATTEND_KERNEL_CUDA_H
 #define TQ_ATTEND_KERNEL_CUDA_H
 
 #include "kernels/cuda/attend_encoded_cuda.h"
-#include "kernels/cuda/attend_exact_cuda.h"
-
-TQ_DEVICE float tq_warp_max(float x)
-{
-    for (int distance = 16; distance > 0; distance /= 2) {
-        x = fmaxf(x, __shfl_xor_sync(TQ_WARP, x, distance));
-    }
-    return x;
-}
 
 /* Rotates the query of row r (absent: zeros), rounds it to 16 bits and puts its bytes, and its halves for means, where
  * the fragments of a lane expect them. `work` is room for two vectors. */
@@ -63,9 +54,7 @@ TQ_DEVICE void tq_prepare_query(const tq_cuda_attend_args &a, const tq_query &qu
             word[2] = __float2half_rn(one - __half2float(high));
         }
     }
-    for (int distance = 16; distance > 0; distance /= 2) {
-        sum += __shfl_xor_sync(TQ_WARP, sum, distance);
-    }
+    sum = tq_warp_sum(sum);
     const float unit = a.scale / DIM * (a.soft_cap > 0 ? 1.0f : TQ_LOG2E);
     if (lane == 0) {
         for (int copy = r; copy < 8; copy += shape::ROWS) {
@@ -84,21 +73,22 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
     using shape = tq_attend_shape<K, V, DIM, TILES>;
     constexpr int ROWS = shape::ROWS;
     constexpr int STAGES = shape::STAGES;
+    constexpr int PAGES_AHEAD = STAGES / 2;
     extern __shared__ __align__(128) uint8_t shared[];
     __shared__ tq_row_scales scales[8];
     __shared__ float2 weights[TQ_ATTEND_WARPS * ROWS];
     const int warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
-    const int seq = blockIdx.y / a.n_kv_heads;
-    const int kv_head = blockIdx.y % a.n_kv_heads;
+    const int seq = blockIdx.x / a.n_kv_heads;
+    const int kv_head = blockIdx.x % a.n_kv_heads;
     const int row0 = blockIdx.z * ROWS;
     const int n_rows = min(a.n_q_tokens * a.group - row0, ROWS);
     const tq_view view = tq_view_of(a, seq);
-    if ((int)blockIdx.x < a.exact_splits) {
-        tq_attend_exact<DIM, ROWS>(a, view, seq, kv_head, row0, n_rows, blockIdx.x, (float *)shared);
+    if ((int)blockIdx.y < a.exact_splits) {
+        tq_attend_exact<DIM, ROWS>(a, view, seq, kv_head, row0, n_rows, blockIdx.y, shared);
         return;
     }
-    const int split = blockIdx.x - a.exact_splits;
+    const int split = blockIdx.y - a.exact_splits;
     const int first = view.first_page + split * view.per_split;
     const int last = min(first + view.per_split, view.end_page);
     if (first >= last) {
@@ -106,26 +96,25 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
     }
 
     /* Pages first + warp, + 4, ...; two stages each. Their places are read 32 pages ahead, one to a lane. */
-    const int n_stages = 2 * ((last - first - warp + TQ_ATTEND_WARPS - 1) / TQ_ATTEND_WARPS);
+    const int n_pages = (last - first - warp + TQ_ATTEND_WARPS - 1) / TQ_ATTEND_WARPS;
     const tq_cuda_record record = tq_cuda_record_of(K, V, DIM, a.k_mean, a.v_mean);
-    const int32_t *table = a.page_table + seq * a.page_table_stride;
+    const int32_t *table = a.page_table + seq * a.page_table_stride + first + warp;
     uint8_t *buffers = shared + warp * STAGES * shape::ROOM;
     int32_t places = 0;
     tq_ring<STAGES> ring;
     ring.init(buffers, (uint64_t *)(shared + shape::BARRIERS_AT) + warp * STAGES, shape::ROOM, lane);
-    const auto fetch = [&](int it, int stage) {
-        const int page = it / 2;
-        if (it % 64 == 0) {
-            const int mine = first + warp + TQ_ATTEND_WARPS * (page + lane);
-            places = mine < last ? table[mine] : 0;
+    const auto find = [&](int page) {
+        if (page % 32 == 0) {
+            places = page + lane < n_pages ? table[TQ_ATTEND_WARPS * (page + lane)] : 0;
         }
         const int64_t place = (int64_t)__shfl_sync(TQ_WARP, places, page % 32) * a.n_kv_heads + kv_head;
-        const uint8_t *from = a.pages + place * record.bytes + (it % 2 == 0 ? 0 : record.stage_bytes[0]);
-        ring.fetch(stage, from, it >= n_stages ? 0 : it % 2 == 0 ? record.stage_bytes[0] : record.stage_bytes[1]);
+        return a.pages + place * record.bytes;
     };
 #pragma unroll
-    for (int it = 0; it < STAGES; it++) {
-        fetch(it, it);
+    for (int page = 0; page < PAGES_AHEAD; page++) {
+        const uint8_t *from = find(page);
+        ring.fetch(2 * page, from, page < n_pages ? record.stage_bytes[0] : 0);
+        ring.fetch(2 * page + 1, from + record.stage_bytes[0], page < n_pages ? record.stage_bytes[1] : 0);
     }
 
     tq_attend_warp<K, V, DIM, TILES> work(a);
@@ -155,34 +144,35 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
     work.clear();
 
     const int always_seen = max(view.first + a.n_q_tokens, a.sinks != nullptr ? a.sink_tokens : 0);
-    int stage = 0;
-    uint32_t phase = 0;
-    for (int it = 0; it < n_stages; it++) {
-        const uint8_t *bytes = buffers + stage * shape::ROOM;
-        ring.wait(stage, phase);
-        if (!a.only_loads) {
-            const int token = (first + warp + it / 2 * TQ_ATTEND_WARPS) * TQ_CUDA_PAGE + it % 2 * TQ_CUDA_STAGE;
-            float score[8];
-            if (a.k_mean && it % 2 == 0) {
-                work.score_mean(bytes + shape::RECORD.mean);
+    for (int page = 0; page < n_pages; page++) {
+        const uint8_t *next = find(page + PAGES_AHEAD);
+        const int first_stage = 2 * (page % PAGES_AHEAD);
+        const uint32_t phase = page / PAGES_AHEAD % 2;
+        const int token = (first + warp + page * TQ_ATTEND_WARPS) * TQ_CUDA_PAGE;
+        const bool masked = token < always_seen || token + TQ_CUDA_PAGE > view.n_encoded;
+#pragma unroll 1
+        for (int half = 0; half < 2; half++) {
+            const uint8_t *bytes = buffers + (first_stage + half) * shape::ROOM;
+            ring.wait(first_stage + half, phase);
+            if (!a.only_loads) {
+                float score[8];
+                if (a.k_mean && half == 0) {
+                    work.score_mean(bytes + shape::RECORD.mean);
+                }
+                work.score_keys(bytes, score);
+                if (masked) {
+                    work.mask(token + half * TQ_CUDA_STAGE, score);
+                }
+                work.add_values(bytes, score);
+                if (a.v_mean && half == 1) {
+                    work.add_mean(bytes + shape::RECORD.mean);
+                }
             }
-            work.score_keys(bytes, score);
-            if (token < always_seen || token + TQ_CUDA_STAGE > view.n_encoded) {
-                work.mask(token, score);
-            }
-            work.add_values(bytes, score);
-            if (a.v_mean && it % 2 == 1) {
-                work.add_mean(bytes + shape::RECORD.mean);
-            }
-        }
-        __syncwarp();
-        fetch(it + STAGES, stage);
-        if (++stage == STAGES) {
-            stage = 0;
-            phase ^= 1;
+            __syncwarp();
+            ring.fetch(first_stage + half, half == 0 ? next : next + record.stage_bytes[0],
+                       page + PAGES_AHEAD >= n_pages ? 0 : half == 0 ? record.stage_bytes[0] : record.stage_bytes[1]);
         }
     }
-    asm volatile("" ::: "memory");
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif

@@ -144,9 +144,44 @@ __host__ TQ_DEVICE constexpr int tq_paley_order(int dim)
 
 template <int DIM> TQ_DEVICE void tq_butterflies(float *x, int lane)
 {
+    constexpr int m = tq_paley_order(DIM);
     __syncwarp();
+    if (m == 1) { /* In registers: a lane has E neighbours. */
+        constexpr int E = DIM / 32;
+        float y[E];
 #pragma unroll
-    for (int h = tq_paley_order(DIM); h < DIM; h *= 2) {
+        for (int e = 0; e < E; e++) {
+            y[e] = x[lane * E + e];
+        }
+#pragma unroll
+        for (int h = 1; h < E; h *= 2) {
+#pragma unroll
+            for (int e = 0; e < E; e++) {
+                if ((e & h) == 0) {
+                    const float u = y[e];
+                    const float v = y[e + h];
+                    y[e] = __fadd_rn(u, v);
+                    y[e + h] = __fsub_rn(u, v);
+                }
+            }
+        }
+#pragma unroll
+        for (int h = 1; h < 32; h *= 2) {
+            const float sign = (lane & h) != 0 ? -1.0f : 1.0f;
+#pragma unroll
+            for (int e = 0; e < E; e++) { /* The product is exact, so nothing is rounded that was not before. */
+                y[e] = __fmaf_rn(y[e], sign, __shfl_xor_sync(TQ_WARP, y[e], h));
+            }
+        }
+#pragma unroll
+        for (int e = 0; e < E; e++) {
+            x[lane * E + e] = y[e];
+        }
+        __syncwarp();
+        return;
+    }
+#pragma unroll
+    for (int h = m; h < DIM; h *= 2) {
         for (int pair = lane; pair < DIM / 2; pair += 32) {
             const int i = pair / h * 2 * h + pair % h;
             const float u = x[i];

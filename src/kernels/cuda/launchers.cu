@@ -26,9 +26,12 @@ int tq_cuda_plan_splits(const tq_cuda_attend_args *args, int64_t n_tokens, int n
     const int64_t tiles = rows <= 4 ? 1 : (rows + 7) / 8;
     const int64_t tracks = (int64_t)args->n_seqs * args->n_kv_heads * tiles;
     const int64_t wave = 4 * (int64_t)n_sms / tracks; /* Splits that fill the device once. */
+    const int64_t bytes = (int64_t)args->n_seqs * args->n_kv_heads * pages *
+                          tq_cuda_record_of(args->k_format, args->v_format, args->dim, true, true).bytes;
     const int64_t most = (pages + TQ_LEAST_PAGES - 1) / TQ_LEAST_PAGES;
     const int64_t least = (pages + 1023) / 1024; /* Sums stay within int32. */
-    int64_t splits = wave < 1 ? 1 : wave;
+    /* Few bytes: merging costs more than half of the device gains. Many: a second wave evens out what is uneven. */
+    int64_t splits = bytes < (40 << 20) ? wave / 2 : bytes > (400 << 20) ? 2 * wave : wave;
     splits = splits > most ? most : splits;
     splits = splits < least ? least : splits;
     return (int)(splits < 1 ? 1 : splits);

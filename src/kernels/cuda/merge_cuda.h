@@ -18,9 +18,6 @@ template <int DIM> __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge
     const int row = blockIdx.x % rows;
     const int kv_head = blockIdx.x / rows % a.n_kv_heads;
     const int seq = blockIdx.x / rows / a.n_kv_heads;
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
     const tq_view view = tq_view_of(a, seq);
     const tq_query query = tq_query_of(a, seq, kv_head, row, view.n_tokens);
     const tq_partials partials(a);
@@ -28,12 +25,13 @@ template <int DIM> __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge
     const int used = a.exact_splits + (view.end_page - view.first_page + view.per_split - 1) / view.per_split;
     const float sink = a.sink_logits != nullptr ? a.sink_logits[query.head] * TQ_LOG2E : -INFINITY;
     float top = fmaxf(TQ_NOTHING, sink);
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory"); /* Only the partial sums are the other kernel's. */
+#endif
     for (int s = lane; s < used; s += 32) {
         top = fmaxf(top, partials.weights[slot + s].x);
     }
-    for (int distance = 16; distance > 0; distance /= 2) {
-        top = fmaxf(top, __shfl_xor_sync(TQ_WARP, top, distance));
-    }
+    top = tq_warp_max(top);
     float weight = 0;
     for (int encoded = 0; encoded < 2; encoded++) {
         const int begin = encoded ? a.exact_splits : 0;
