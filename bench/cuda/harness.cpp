@@ -27,7 +27,9 @@ tq_codec *codec_of(int format, int dim)
     }
     desc.dim = (size_t)dim;
     desc.format = (tq_format)format;
-    if (tq_context_create(nullptr, &context) != TQ_OK || tq_codec_create(context, &desc, &codec) != TQ_OK) {
+    tq_context_desc scalar = TQ_CONTEXT_DESC_INIT;
+    scalar.backend = "scalar";
+    if (tq_context_create(&scalar, &context) != TQ_OK || tq_codec_create(context, &desc, &codec) != TQ_OK) {
         abort();
     }
     return codecs[format][slot] = codec;

@@ -40,11 +40,15 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_shape {
     static constexpr int SHARED_BYTES = ENCODED_BYTES > EXACT_BYTES ? ENCODED_BYTES : EXACT_BYTES;
 };
 
+/* Integers below 2^22 that start here are floats that much above 1.5 * 2^23: no conversion. */
+constexpr int TQ_INTEGER_ZERO = 0x4B400000;
+constexpr float TQ_FLOAT_ZERO = 12582912.0f;
+
 /* What the query of one row is multiplied by, beside its fragments. */
 struct tq_row_scales {
     float score; /* Of integer products: to scores. */
     float mean;  /* Of products with means. */
-    int half;    /* Half the sum of the integers: levels are v + 1/2. */
+    float zero;  /* TQ_FLOAT_ZERO less half the sum of the integers: levels are v + 1/2. */
 };
 
 /* Moves E up by `by` binary digits; together the two are 256 high + low. */
@@ -122,8 +126,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         }
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            products[k][0] = products[k][1] = 0;
-            products[k][2] = products[k][3] = scales.half;
+            products[k][0] = products[k][1] = products[k][2] = products[k][3] = TQ_INTEGER_ZERO;
         }
 #pragma unroll
         for (int c = 0; c < C; c++) {
@@ -140,16 +143,25 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
                 }
             }
         }
-        const uint8_t *key_scales = stage + shape::RECORD.k_scales;
+        float key_scale[8];
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            const __half2 two = *(const __half2 *)(key_scales + 2 * (8 * k + 2 * h));
-            const float2 s = __half22float2(two);
-            score[2 * k] = (float)(products[k][0] * 256 + products[k][2]) * (fabsf(s.x) * scales.score);
-            score[2 * k + 1] = (float)(products[k][1] * 256 + products[k][3]) * (fabsf(s.y) * scales.score);
-            if (a.k_mean) {
-                score[2 * k] += __float_as_int(s.x) < 0 ? 0.0f : mean_score;
-                score[2 * k + 1] += __float_as_int(s.y) < 0 ? 0.0f : mean_score;
+            const float2 two =
+                __half22float2(*(const __half2 *)(stage + shape::RECORD.k_scales + 2 * (8 * k + 2 * h)));
+            key_scale[2 * k] = two.x;
+            key_scale[2 * k + 1] = two.y;
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                const float high = __int_as_float(products[k][e]) - TQ_FLOAT_ZERO;
+                const float low = __int_as_float(products[k][2 + e]) - scales.zero;
+                score[2 * k + e] = (high * 256.0f + low) * (fabsf(key_scale[2 * k + e]) * scales.score);
+            }
+        }
+        if (a.k_mean) {
+            asm volatile("" ::: "memory"); /* A branch: predicates would cost as much without means. */
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                score[i] += __float_as_int(key_scale[i]) < 0 ? 0.0f : mean_score;
             }
         }
         if (a.soft_cap > 0) {

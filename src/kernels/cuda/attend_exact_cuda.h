@@ -92,16 +92,18 @@ TQ_DEVICE void tq_exact_scores(const tq_cuda_attend_args &a, tq_exact_shared<DIM
                     }
                 }
             }
+            float own = 0; /* Of row lane % 8. */
 #pragma unroll
             for (int r = 0; r < ROWS; r++) {
                 dot[r] += __shfl_xor_sync(TQ_WARP, dot[r], 1);
                 dot[r] += __shfl_xor_sync(TQ_WARP, dot[r], 2);
                 dot[r] += __shfl_xor_sync(TQ_WARP, dot[r], 4);
-                if (lane % 8 == r && i < count) {
-                    const bool seen = s.positions[i] >= query.begin && s.positions[i] < query.end;
-                    const float score = a.soft_cap > 0 ? tq_capped(dot[r], a.soft_cap) : dot[r] * TQ_LOG2E;
-                    s.scores[r][i] = seen ? score : -INFINITY;
-                }
+                own = lane % 8 == r ? dot[r] : own;
+            }
+            if (lane % 8 < ROWS && i < count) {
+                const bool seen = s.positions[i] >= query.begin && s.positions[i] < query.end;
+                const float score = a.soft_cap > 0 ? tq_capped(own, a.soft_cap) : own * TQ_LOG2E;
+                s.scores[lane % 8][i] = seen ? score : -INFINITY;
             }
         }
     }
@@ -175,7 +177,7 @@ TQ_DEVICE void tq_attend_exact(const tq_cuda_attend_args &a, const tq_view &v, i
                 sum[r][x / 4][x % 4] *= s.factor[r];
             }
         }
-#pragma unroll 8
+#pragma unroll 4
         for (int i = warp; i < count; i += TQ_ATTEND_WARPS) {
 #pragma unroll
             for (int piece = 0; piece < PIECES; piece++) {

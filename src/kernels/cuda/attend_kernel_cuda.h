@@ -60,7 +60,7 @@ TQ_DEVICE void tq_prepare_query(const tq_cuda_attend_args &a, const tq_query &qu
         for (int copy = r; copy < 8; copy += shape::ROWS) {
             scales[copy].score = largest / 32512.0f * a.k_table.step * unit;
             scales[copy].mean = largest * unit;
-            scales[copy].half = sum >> 1;
+            scales[copy].zero = TQ_FLOAT_ZERO - (float)(sum >> 1);
         }
     }
     __syncwarp();
@@ -84,6 +84,9 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
     const int row0 = blockIdx.z * ROWS;
     const int n_rows = min(a.n_q_tokens * a.group - row0, ROWS);
     const tq_view view = tq_view_of(a, seq);
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); /* The merge may wait for us on the device. */
+#endif
     if ((int)blockIdx.y < a.exact_splits) {
         tq_attend_exact<DIM, ROWS>(a, view, seq, kv_head, row0, n_rows, blockIdx.y, shared);
         return;
@@ -173,9 +176,6 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
                        page + PAGES_AHEAD >= n_pages ? 0 : half == 0 ? record.stage_bytes[0] : record.stage_bytes[1]);
         }
     }
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
     const float2 weight = work.finish();
     if (work.h == 0 && work.g < ROWS) {
         weights[warp * ROWS + work.g] = weight;
