@@ -115,35 +115,43 @@ struct tq_partials {
     }
 };
 
-/* Adds up what the warps of a block have in sums[warp][row][DIM], weights[warp][row] = (exponent, weight). */
+/* Adds up what the warps of a block have in sums[warp][row][DIM], weights[warp][row] = (exponent, weight); a warp takes
+ * every fourth row. */
 template <int DIM, int ROWS>
 TQ_DEVICE void tq_write_partials(const tq_cuda_attend_args &a, int seq, int kv_head, int row0, int n_rows, int split,
                                  const float *sums, const float2 *weights)
 {
     const tq_partials partials(a);
-    for (int r = 0; r < n_rows; r++) {
+    const int lane = threadIdx.x % 32;
+    for (int r = threadIdx.x / 32; r < n_rows; r += TQ_ATTEND_WARPS) {
         float top = TQ_NOTHING;
         float weight = 0;
-        float factor[TQ_ATTEND_WARPS];
+        float2 parts[TQ_ATTEND_WARPS];
 #pragma unroll
         for (int w = 0; w < TQ_ATTEND_WARPS; w++) {
-            top = fmaxf(top, weights[w * ROWS + r].x);
+            parts[w] = weights[w * ROWS + r];
+            top = fmaxf(top, parts[w].x);
         }
 #pragma unroll
         for (int w = 0; w < TQ_ATTEND_WARPS; w++) {
-            factor[w] = tq_exp2(weights[w * ROWS + r].x - top);
-            weight += factor[w] * weights[w * ROWS + r].y;
+            parts[w].x = tq_exp2(parts[w].x - top);
+            weight += parts[w].x * parts[w].y;
         }
         const int64_t slot = partials.slot(a, seq, kv_head, row0 + r, split);
-        for (int i = threadIdx.x; i < DIM; i += TQ_ATTEND_THREADS) {
-            float sum = 0;
+#pragma unroll
+        for (int i = 4 * lane; i < DIM; i += 128) {
+            float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll
             for (int w = 0; w < TQ_ATTEND_WARPS; w++) {
-                sum += factor[w] * sums[(w * ROWS + r) * DIM + i];
+                const float4 part = *(const float4 *)(sums + (w * ROWS + r) * DIM + i);
+                sum.x += parts[w].x * part.x;
+                sum.y += parts[w].x * part.y;
+                sum.z += parts[w].x * part.z;
+                sum.w += parts[w].x * part.w;
             }
-            partials.sums[slot * DIM + i] = sum;
+            *(float4 *)(partials.sums + slot * DIM + i) = sum;
         }
-        if (threadIdx.x == 0) {
+        if (lane == 0) {
             partials.weights[slot] = make_float2(top, weight);
         }
     }

@@ -192,6 +192,10 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         largest = fmaxf(largest, __shfl_xor_sync(TQ_WARP, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(TQ_WARP, largest, 2));
         const float raised = fmaxf(top, ceilf(largest) - 15.0f);
+        if (!__any_sync(TQ_WARP, top > TQ_NOTHING)) { /* Nothing was added yet. */
+            top = raised;
+            return;
+        }
         const float factor = tq_exp2(top - raised);
         const int by = (int)fminf(raised - top, 31.0f);
         top = raised;
@@ -345,7 +349,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         centred = 0;
     }
 
-    /* Adds the integers to `sums`; returns E and the weight of row g, in lanes with h = 0. */
+    /* Adds the integers to `sums`, which without means held nothing; returns E and the weight of row g, in lanes with h = 0. */
     TQ_DEVICE float2 finish()
     {
         weight += __shfl_xor_sync(TQ_WARP, weight, 1);
@@ -368,8 +372,9 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
                 const int low = TILES == 2 ? acc[TILES - 1][i][x] : __shfl_xor_sync(TQ_WARP, acc[0][i][x], 2);
                 const int coordinate = 4 * C * g + C * (2 * (i % 2) + x / 2) + i / 2;
                 if ((TILES == 2 || h < 2) && coordinate < DIM) {
-                    sums[(row + x % 2) * DIM + coordinate] +=
-                        ((float)acc[0][i][x] * 256.0f + (float)low + (x % 2 ? half1 : half0)) * a.v_table.step;
+                    float *sum = sums + (row + x % 2) * DIM + coordinate;
+                    *sum = ((float)acc[0][i][x] * 256.0f + (float)low + (x % 2 ? half1 : half0)) * a.v_table.step +
+                           (a.v_mean ? *sum : 0.0f);
                 }
             }
         }

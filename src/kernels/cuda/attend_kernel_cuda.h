@@ -44,7 +44,7 @@ TQ_DEVICE void tq_prepare_query(const tq_cuda_attend_args &a, const tq_query &qu
             word[4] = (uint8_t)(x - high * 256);
         }
     }
-    for (int i = lane; i < DIM; i += 32) {
+    for (int i = lane; a.k_mean && i < DIM; i += 32) {
         const float one = y[i] * to_one;
         const __half high = __float2half_rn(one);
         const int within = i % (DIM / 4);
@@ -122,16 +122,12 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
 
     tq_attend_warp<K, V, DIM, TILES> work(a);
     float *sums = (float *)(shared + shape::SUMS_AT) + warp * ROWS * DIM;
-    for (int i = threadIdx.x; i < shape::C * 128; i += TQ_ATTEND_THREADS) {
-        ((uint32_t *)(shared + shape::QUERY_AT))[i] = 0;
-    }
-    __syncthreads();
     for (int r = warp; r < ROWS; r += TQ_ATTEND_WARPS) {
         const tq_query query = tq_query_of(a, seq, kv_head, row0 + min(r, n_rows - 1), view.n_tokens);
         tq_prepare_query<K, V, DIM, TILES>(a, query, r < n_rows, r, sums, shared, scales, lane);
     }
-    for (int i = lane; i < ROWS * DIM; i += 32) {
-        sums[i] = 0;
+    for (int i = 4 * lane; a.v_mean && i < ROWS * DIM; i += 128) {
+        *(float4 *)(sums + i) = make_float4(0, 0, 0, 0);
     }
     __syncthreads();
     work.query = (const uint4 *)(shared + shape::QUERY_AT);
