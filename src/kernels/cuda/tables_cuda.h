@@ -53,12 +53,13 @@ static inline float tq_cuda_fit_levels(const tq_code *code, int *v)
     double best = 1e30;
     double best_inverse = 1;
     for (int tries = 0; tries < 8000; tries++) {
-        const double inverse = 126.5 / levels[n - 1] * (1 - tries / 16000.0);
+        const double inverse = 126.5 / (double)levels[n - 1] * (1 - tries / 16000.0);
         double error = 0;
         for (int i = n / 2; i < n; i++) {
-            const double top = i == n - 1 ? 9 : code->thresholds[i];
-            const double weight = erf(top / sqrt(2)) - erf(code->thresholds[i - 1] / sqrt(2));
-            const double off = (floor(levels[i] * inverse) + 0.5) / inverse - levels[i];
+            const double level = (double)levels[i];
+            const double top = i == n - 1 ? 9 : (double)code->thresholds[i];
+            const double weight = erf(top / sqrt(2)) - erf((double)code->thresholds[i - 1] / sqrt(2));
+            const double off = (floor(level * inverse) + 0.5) / inverse - level;
             error += weight * off * off;
         }
         if (error < best) {
@@ -67,7 +68,7 @@ static inline float tq_cuda_fit_levels(const tq_code *code, int *v)
         }
     }
     for (int i = n / 2; i < n; i++) {
-        v[i] = (int)floor(levels[i] * best_inverse);
+        v[i] = (int)floor((double)levels[i] * best_inverse);
         v[n - 1 - i] = ~v[i];
     }
     return (float)(1 / best_inverse);
