@@ -21,7 +21,13 @@ tq_codec *codec_of(int format, int dim)
     tq_context *context = nullptr;
     tq_codec *codec = nullptr;
     tq_codec_desc desc = TQ_CODEC_DESC_INIT;
-    const int slot = dim == 64 ? 0 : dim == 80 ? 1 : dim == 96 ? 2 : dim == 112 ? 3 : dim == 128 ? 4 : dim == 192 ? 5 : 6;
+    const int slot = dim == 64    ? 0
+                     : dim == 80  ? 1
+                     : dim == 96  ? 2
+                     : dim == 112 ? 3
+                     : dim == 128 ? 4
+                     : dim == 192 ? 5
+                                  : 6;
     if (codecs[format][slot] != nullptr) {
         return codecs[format][slot];
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The CUDA backend's pages without a GPU: the same inline functions, compiled for the host, against the scalar backend.
- * Random rows go into words and back; the selectors and tables, with prmt done by hand, give each coordinate's level. */
+ * Random rows go into words and back; the selectors and tables, with prmt done by hand, give each coordinate's level.
+ */
 extern "C" {
 #include "codec.h"
 #include "support.h"

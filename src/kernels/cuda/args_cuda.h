@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the launchers take: plain C structs of device pointers. A launcher allocates nothing, waits for nothing and reads
- * nothing that lies on the device, so its launches can be captured in a CUDA graph: lengths and tables are read by the
- * kernels. Every launcher returns a cudaError_t as int, or TQ_CUDA_NO_KERNEL if instances.def lacks the shape. */
+ * What the launchers take: plain C structs of device pointers. A launcher allocates nothing, waits for nothing and
+ * reads nothing that lies on the device, so its launches can be captured in a CUDA graph: lengths and tables are read
+ * by the kernels. Every launcher returns a cudaError_t as int, or TQ_CUDA_NO_KERNEL if instances.def lacks the shape.
+ */
 #ifndef TQ_ARGS_CUDA_H
 #define TQ_ARGS_CUDA_H
 
@@ -48,7 +49,7 @@ typedef struct tq_cuda_attend_args {
     const int32_t *page_table;
     int64_t page_table_stride; /* Between sequences. */
 
-    const void *exact; /* f16. Page p, head h: keys [64, dim], values [64, dim]. */
+    const void *exact;          /* f16. Page p, head h: keys [64, dim], values [64, dim]. */
     const int32_t *exact_table; /* Page i of a sequence is exact_table[i % exact_slots]. */
     int64_t exact_table_stride;
     int exact_slots;
@@ -68,7 +69,7 @@ typedef struct tq_cuda_attend_args {
     float *partials; /* tq_cuda_partial_floats() of them. */
     int n_splits;    /* Of the encoded tokens of a sequence, as tq_cuda_plan_splits() says. */
     int exact_splits;
-    int only_loads;  /* For benchmarks: fetch the pages and do nothing with them. */
+    int only_loads; /* For benchmarks: fetch the pages and do nothing with them. */
     void *stream;
 } tq_cuda_attend_args;
 

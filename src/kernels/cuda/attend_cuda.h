@@ -106,8 +106,7 @@ struct tq_partials {
     {
         slots = a.exact_splits + a.n_splits;
         sums = a.partials;
-        weights = (float2 *)(a.partials +
-                             (int64_t)a.n_seqs * a.n_kv_heads * a.n_q_tokens * a.group * slots * a.dim);
+        weights = (float2 *)(a.partials + (int64_t)a.n_seqs * a.n_kv_heads * a.n_q_tokens * a.group * slots * a.dim);
     }
     TQ_DEVICE int64_t slot(const tq_cuda_attend_args &a, int seq, int kv_head, int row, int split) const
     {

@@ -5,8 +5,9 @@
  *     s = cap((<q', key scale * levels> + centred <q', key mean>) scale / d)       q' the rotated query
  *     weight += exp(s);  sum += exp(s) (value scale * levels + centred value mean)
  *
- * in integers on tensor cores (mma.m16n8k32, signed bytes). A warp goes through records by itself, one stage of 32 tokens
- * after the other, from its own ring of buffers; layout_cuda.h says how words lie, lookup_cuda.h how they become bytes.
+ * in integers on tensor cores (mma.m16n8k32, signed bytes). A warp goes through records by itself, one stage of 32
+ * tokens after the other, from its own ring of buffers; layout_cuda.h says how words lie, lookup_cuda.h how they become
+ * bytes.
  *
  *     scores   A = queries, 16 bits fixed point: rows 0-7 the high bytes, rows 8-15 the low ones. B = keys.
  *     sums     A = values, coordinates by tokens. B = weights times value scales, 16 bits fixed point, high and low
@@ -14,8 +15,8 @@
  *              product, and rows 4-7 of the scores repeat 0-3 so that each lane has both; with eight rows two products.
  *
  * The accumulators of the first product are where the second one wants its operand: nothing is exchanged between lanes.
- * Weights are relative to 2^E, E an integer per row and warp, chosen so that they fit 16 bits; when one does not, E grows
- * and sums are shifted, which happens a few times in a long sequence. Sums stay in int32 for a whole split. */
+ * Weights are relative to 2^E, E an integer per row and warp, chosen so that they fit 16 bits; when one does not, E
+ * grows and sums are shifted, which happens a few times in a long sequence. Sums stay in int32 for a whole split. */
 #ifndef TQ_ATTEND_ENCODED_CUDA_H
 #define TQ_ATTEND_ENCODED_CUDA_H
 
@@ -146,8 +147,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         float key_scale[8];
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            const float2 two =
-                __half22float2(*(const __half2 *)(stage + shape::RECORD.k_scales + 2 * (8 * k + 2 * h)));
+            const float2 two = __half22float2(*(const __half2 *)(stage + shape::RECORD.k_scales + 2 * (8 * k + 2 * h)));
             key_scale[2 * k] = two.x;
             key_scale[2 * k + 1] = two.y;
 #pragma unroll
@@ -263,7 +263,8 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         }
         weigh(score, value_scale, p, fixed);
         /* 2^23 and more in front of what 16 bits hold: the product is rounded, and any that is too large shows. */
-        const uint32_t any = (fixed[0] | fixed[1] | fixed[2]) | (fixed[3] | fixed[4] | fixed[5]) | (fixed[6] | fixed[7]);
+        const uint32_t any =
+            (fixed[0] | fixed[1] | fixed[2]) | (fixed[3] | fixed[4] | fixed[5]) | (fixed[6] | fixed[7]);
         if (__any_sync(TQ_WARP, any >= 0x4B010000U || weight > 1e30f)) {
             raise(score, value_scale);
             weigh(score, value_scale, p, fixed);
@@ -349,7 +350,8 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         centred = 0;
     }
 
-    /* Adds the integers to `sums`, which without means held nothing; returns E and the weight of row g, in lanes with h = 0. */
+    /* Adds the integers to `sums`, which without means held nothing; returns E and the weight of row g, in lanes with h
+     * = 0. */
     TQ_DEVICE float2 finish()
     {
         weight += __shfl_xor_sync(TQ_WARP, weight, 1);

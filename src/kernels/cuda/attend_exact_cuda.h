@@ -24,7 +24,8 @@ TQ_DEVICE tq_exact_token tq_find_exact(const tq_cuda_attend_args &a, const tq_vi
 {
     const int n_sinks = a.sinks != nullptr ? min(a.sink_tokens, v.n_encoded) : 0;
     if (i < n_sinks) {
-        const __half *keys = (const __half *)a.sinks + ((int64_t)seq * a.n_kv_heads + kv_head) * 2 * a.sink_tokens * DIM;
+        const __half *keys =
+            (const __half *)a.sinks + ((int64_t)seq * a.n_kv_heads + kv_head) * 2 * a.sink_tokens * DIM;
         return {keys + i * DIM, a.sink_tokens * DIM, i};
     }
     const int position = v.n_encoded + i - n_sinks;
@@ -50,7 +51,8 @@ template <int DIM, int ROWS> struct tq_exact_shared {
 
 /* Scores, eight lanes to a token; BATCH tokens are fetched before the first is used. */
 template <int DIM, int ROWS>
-TQ_DEVICE void tq_exact_scores(const tq_cuda_attend_args &a, tq_exact_shared<DIM, ROWS> &s, const tq_query &query, int count)
+TQ_DEVICE void tq_exact_scores(const tq_cuda_attend_args &a, tq_exact_shared<DIM, ROWS> &s, const tq_query &query,
+                               int count)
 {
     constexpr int BATCH = DIM <= 128 ? 4 : 2;
     constexpr int PIECES = (DIM / 8 + 7) / 8;
@@ -135,8 +137,8 @@ template <int DIM, int ROWS> TQ_DEVICE void tq_exact_soften(tq_exact_shared<DIM,
 }
 
 template <int DIM, int ROWS>
-TQ_DEVICE void tq_attend_exact(const tq_cuda_attend_args &a, const tq_view &v, int seq, int kv_head, int row0, int n_rows,
-                               int split, void *shared)
+TQ_DEVICE void tq_attend_exact(const tq_cuda_attend_args &a, const tq_view &v, int seq, int kv_head, int row0,
+                               int n_rows, int split, void *shared)
 {
     constexpr int PIECES = (DIM + 127) / 128;
     tq_exact_shared<DIM, ROWS> &s = *(tq_exact_shared<DIM, ROWS> *)shared;
@@ -150,8 +152,8 @@ TQ_DEVICE void tq_attend_exact(const tq_cuda_attend_args &a, const tq_view &v, i
     float sum[ROWS][PIECES][4] = {};
     for (int i = threadIdx.x; i < ROWS * DIM; i += TQ_ATTEND_THREADS) {
         const tq_query query = tq_query_of(a, seq, kv_head, row0 + min(i / DIM, n_rows - 1), v.n_tokens);
-        s.q[i / DIM][i % DIM] = a.scale * tq_read(a.q, a.q_dtype,
-                                                  query.index * a.q_token_stride + query.head * a.q_head_stride + i % DIM);
+        s.q[i / DIM][i % DIM] =
+            a.scale * tq_read(a.q, a.q_dtype, query.index * a.q_token_stride + query.head * a.q_head_stride + i % DIM);
     }
     if (threadIdx.x < ROWS) {
         s.largest[threadIdx.x] = TQ_NOTHING;

@@ -49,7 +49,8 @@ TQ_DEVICE void tq_prepare_query(const tq_cuda_attend_args &a, const tq_query &qu
         const __half high = __float2half_rn(one);
         const int within = i % (DIM / 4);
         for (int copy = r; copy < 8; copy += shape::ROWS) {
-            __half *word = halves + ((within / 4) * 32 + 4 * copy + i / (DIM / 4)) * 8 + within % 4 / 2 * 4 + within % 2;
+            __half *word =
+                halves + ((within / 4) * 32 + 4 * copy + i / (DIM / 4)) * 8 + within % 4 / 2 * 4 + within % 2;
             word[0] = high;
             word[2] = __float2half_rn(one - __half2float(high));
         }
@@ -169,7 +170,9 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
             }
             __syncwarp();
             ring.fetch(first_stage + half, half == 0 ? next : next + record.stage_bytes[0],
-                       page + PAGES_AHEAD >= n_pages ? 0 : half == 0 ? record.stage_bytes[0] : record.stage_bytes[1]);
+                       page + PAGES_AHEAD >= n_pages ? 0
+                       : half == 0                   ? record.stage_bytes[0]
+                                                     : record.stage_bytes[1]);
         }
     }
     const float2 weight = work.finish();

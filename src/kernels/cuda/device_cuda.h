@@ -78,10 +78,11 @@ template <int STAGES> struct tq_ring {
         if (lane == 0 && bytes > 0) {
             asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier + 8 * stage), "r"(bytes)
                          : "memory");
-            asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                             buffer + stage * room),
-                         "l"(from), "r"(bytes), "r"(barrier + 8 * stage)
-                         : "memory");
+            asm volatile(
+                "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                    buffer + stage * room),
+                "l"(from), "r"(bytes), "r"(barrier + 8 * stage)
+                : "memory");
         }
 #else
         for (int i = 16 * lane; i < bytes; i += 512) {
@@ -95,11 +96,11 @@ template <int STAGES> struct tq_ring {
     TQ_DEVICE void wait(int stage, uint32_t phase)
     {
 #if __CUDA_ARCH__ >= 900
-        asm volatile("{\n.reg .pred p;\nAGAIN_%=:\n"
-                     "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@!p bra AGAIN_%=;\n}" ::"r"(barrier +
-                                                                                                       8 * stage),
-                     "r"(phase)
-                     : "memory");
+        asm volatile(
+            "{\n.reg .pred p;\nAGAIN_%=:\n"
+            "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@!p bra AGAIN_%=;\n}" ::"r"(barrier + 8 * stage),
+            "r"(phase)
+            : "memory");
 #else
         asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 1) : "memory");
         __syncwarp();
@@ -135,8 +136,8 @@ template <int N, int USED = N> TQ_DEVICE void tq_load_words(const uint8_t *words
 }
 
 /* --- rotation ------------------------------------------------------------------------------------------------------
- * y = H D x for one vector in shared memory, by one warp, in the order of docs/numerics.md; `other` is as much room. The
- * result is where the function says. */
+ * y = H D x for one vector in shared memory, by one warp, in the order of docs/numerics.md; `other` is as much room.
+ * The result is where the function says. */
 __host__ TQ_DEVICE constexpr int tq_paley_order(int dim)
 {
     return dim % 9 == 0 ? 36 : dim % 7 == 0 ? 28 : dim % 5 == 0 ? 20 : dim % 3 == 0 ? 12 : 1;
@@ -193,7 +194,8 @@ template <int DIM> TQ_DEVICE void tq_butterflies(float *x, int lane)
     }
 }
 
-template <int DIM> TQ_DEVICE float *tq_rotate_warp(float *x, float *other, const float *signs, const float *paley, int lane)
+template <int DIM>
+TQ_DEVICE float *tq_rotate_warp(float *x, float *other, const float *signs, const float *paley, int lane)
 {
     constexpr int m = tq_paley_order(DIM);
     for (int i = lane; i < DIM; i += 32) {
@@ -218,7 +220,8 @@ template <int DIM> TQ_DEVICE float *tq_rotate_warp(float *x, float *other, const
 }
 
 /* x = D H^T y / dim, not exact in its order. */
-template <int DIM> TQ_DEVICE float *tq_unrotate_warp(float *y, float *other, const float *signs, const float *paley, int lane)
+template <int DIM>
+TQ_DEVICE float *tq_unrotate_warp(float *y, float *other, const float *signs, const float *paley, int lane)
 {
     constexpr int m = tq_paley_order(DIM);
     tq_butterflies<DIM>(y, lane);

@@ -5,9 +5,9 @@
  *     y = H D x;  for each gain:  idx_j = number of thresholds t with y_j >= t (norm / gain)
  *     keep the gain whose levels c are most parallel to y;  scale = by its mode, from <y, c> and <c, c>
  *
- * Eight lanes take a vector (encode_cuda.h). Thresholds are symmetric, so the search is for |y| among the positive ones;
- * ties go up, that is, away from zero for positive y and towards it for negative y, whose magnitude is made one unit in
- * the last place smaller for that. Codes go through shared memory to become rows. */
+ * Eight lanes take a vector (encode_cuda.h). Thresholds are symmetric, so the search is for |y| among the positive
+ * ones; ties go up, that is, away from zero for positive y and towards it for negative y, whose magnitude is made one
+ * unit in the last place smaller for that. Codes go through shared memory to become rows. */
 #include "kernels/cuda/encode_cuda.h"
 
 #if !defined(TQ_CUDA_DIMS)
@@ -62,7 +62,8 @@ template <int BITS> __device__ __forceinline__ int nearest_of_few(const float *s
     return negative ? (1 << (BITS - 1)) - 1 - index : (1 << (BITS - 1)) + index;
 }
 
-template <int BITS, int DIM> __global__ void __launch_bounds__(32 * WARPS) encode(const __grid_constant__ tq_cuda_encode_args a)
+template <int BITS, int DIM>
+__global__ void __launch_bounds__(32 * WARPS) encode(const __grid_constant__ tq_cuda_encode_args a)
 {
     constexpr int N = DIM / TQ_ENCODE_LANES;
     constexpr int HALF = 1 << (BITS - 1);
@@ -95,7 +96,8 @@ template <int BITS, int DIM> __global__ void __launch_bounds__(32 * WARPS) encod
             }
 #pragma unroll
             for (int i = 0; i < N; i++) {
-                const int index_of = BITS <= 4 ? nearest_of_few<BITS>(scaled, y[i]) : nearest<BITS>(s.thresholds, limit, y[i]);
+                const int index_of =
+                    BITS <= 4 ? nearest_of_few<BITS>(scaled, y[i]) : nearest<BITS>(s.thresholds, limit, y[i]);
                 levels[i] = s.centroids[index_of];
                 codes[i / 4] = (i % 4 == 0 ? 0 : codes[i / 4]) | (uint32_t)index_of << 8 * (i % 4);
             }

@@ -12,15 +12,15 @@
  * A stage is what one warp fetches with one bulk copy. Scales are 32 f16 as in rows, means d f16 of the rotated domain
  * (absent in caches without means). A record has as many bytes as the rows and means it holds.
  *
- * Words are in the order of mma.m16n8k32's fragments, so that a lane's registers are operands as soon as they are looked
- * up. Lane 4g + h owns the tokens (keys) or coordinates (values) that the mma gives to it. Eight codes that make two
- * registers are a chunk; the chunks of a lane are numbered (c, k), c < C = padded dim / 32, k < 4:
+ * Words are in the order of mma.m16n8k32's fragments, so that a lane's registers are operands as soon as they are
+ * looked up. Lane 4g + h owns the tokens (keys) or coordinates (values) that the mma gives to it. Eight codes that make
+ * two registers are a chunk; the chunks of a lane are numbered (c, k), c < C = padded dim / 32, k < 4:
  *
  *     keys     chunk (c, k), code i: token 8k + g                   coordinate 8C h + C i + c
  *     values   chunk (c, k), code i: token 8(i/2) + 2h + i%2        coordinate 4C g + C k + c
  *
- * Code i has nibble i of each word it lies in, since prmt takes nibbles as selectors. The coordinate before (c, k, i) is
- * (c - 1, k, i), so the delays of a trellis code are whole words, except at c = 0.
+ * Code i has nibble i of each word it lies in, since prmt takes nibbles as selectors. The coordinate before (c, k, i)
+ * is (c - 1, k, i), so the delays of a trellis code are whole words, except at c = 0.
  *
  * A dim that is no multiple of 32 is padded to one (80 and 112 of the usual ones). */
 #ifndef TQ_LAYOUT_CUDA_H
@@ -30,7 +30,7 @@
 #include <stdint.h>
 
 #if defined(__CUDACC__)
-#define TQ_CUDA_BOTH __host__ __device__ __forceinline__
+#define TQ_CUDA_BOTH   __host__ __device__ __forceinline__
 #define TQ_CUDA_UNROLL _Pragma("unroll")
 #else
 #define TQ_CUDA_BOTH inline
@@ -90,9 +90,9 @@ TQ_CUDA_BOTH constexpr tq_cuda_record tq_cuda_record_of(int k_format, int v_form
 TQ_CUDA_BOTH constexpr int tq_cuda_word_at(int n, int lane, int w)
 {
     const int whole = n / 4 * 4;
-    return w < whole                        ? w / 4 * 512 + lane * 16 + w % 4 * 4
+    return w < whole                     ? w / 4 * 512 + lane * 16 + w % 4 * 4
            : n % 4 >= 2 && w - whole < 2 ? whole * 128 + lane * 8 + (w - whole) * 4
-                                            : (n - 1) * 128 + lane * 4;
+                                         : (n - 1) * 128 + lane * 4;
 }
 
 /* A place of one bit of a code: nibble i of a word. */
@@ -206,8 +206,7 @@ TQ_CUDA_BOTH uint32_t tq_cuda_pack_word(int format, int dim, bool values, const 
             const tq_cuda_place place = tq_cuda_place_of(format, C, c, kb / bits, kb % bits);
             for (int i = 0; place.word == w && i < 8; i++) {
                 const tq_cuda_where at = tq_cuda_where_of(values, C, lane, c, kb / bits, i);
-                const unsigned code =
-                    tq_cuda_padded_code(format, dim, rows + at.token * row_bytes + 2, at.coordinate);
+                const unsigned code = tq_cuda_padded_code(format, dim, rows + at.token * row_bytes + 2, at.coordinate);
                 word |= (uint32_t)(code >> kb % bits & 1U) << (4 * i + place.bit);
             }
         }

@@ -5,8 +5,8 @@
  * A level is (v + 1/2) step with v in -128..127. prmt looks up four codes at once: each selector nibble picks one of
  * eight bytes, or, with its bit 3 set, eight copies of that byte's sign. That bit makes two tables of eight a table of
  * sixteen without a select: a nibble I finds its byte in the first table if bit 3 is clear, and in the second, which is
- * given I ^ 8, if it is set; the other table contributes a sign, 0 or -1, and the tables are made so that the sum of both
- * is the level. The sum is taken by the matrix product: both registers go into it (PAIRS = 2).
+ * given I ^ 8, if it is set; the other table contributes a sign, 0 or -1, and the tables are made so that the sum of
+ * both is the level. The sum is taken by the matrix product: both registers go into it (PAIRS = 2).
  *
  *     turbo1, 2, 3, turbo2t   one prmt for four codes
  *     turbo4, turbo3t         two, summed
@@ -51,10 +51,9 @@ TQ_CUDA_BOTH constexpr int tq_cuda_lane_before(bool values, int lane)
     return values ? (lane + 28) % 32 : lane / 4 * 4 + (lane + 3) % 4;
 }
 
-/* x[6 + c] = word c of the plane of u, x[6 - d] = that word 0 d coordinates earlier: from the lane's own words and those
- * of the lane before. */
-template <bool VALUES, int C>
-TQ_CUDA_BOTH void tq_cuda_delay(const uint32_t *own, const uint32_t *before, uint32_t *x)
+/* x[6 + c] = word c of the plane of u, x[6 - d] = that word 0 d coordinates earlier: from the lane's own words and
+ * those of the lane before. */
+template <bool VALUES, int C> TQ_CUDA_BOTH void tq_cuda_delay(const uint32_t *own, const uint32_t *before, uint32_t *x)
 {
     TQ_CUDA_UNROLL
     for (int c = 0; c < C; c++) {

@@ -7,7 +7,8 @@
 
 #include "kernels/cuda/attend_cuda.h"
 
-template <int DIM> __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge_kernel(const __grid_constant__ tq_cuda_attend_args a)
+template <int DIM>
+__global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge_kernel(const __grid_constant__ tq_cuda_attend_args a)
 {
     __shared__ __align__(16) float sums[TQ_ATTEND_WARPS][2][DIM]; /* Exact, encoded. */
     __shared__ float warp_weights[TQ_ATTEND_WARPS];

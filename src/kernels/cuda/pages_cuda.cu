@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rows of docs/format.md to records and back: for files, copies between devices, and tests. One block per record; nothing
- * here is hurried. */
+ * Rows of docs/format.md to records and back: for files, copies between devices, and tests. One block per record;
+ * nothing here is hurried. */
 #include "kernels/cuda/args_cuda.h"
 #include "kernels/cuda/layout_cuda.h"
 

@@ -39,7 +39,8 @@ template <int DIM> struct warp_memory {
 };
 
 /* Errors of all subsets at all coordinates. */
-template <int BITS, int DIM> __device__ __forceinline__ void find_costs(const tq_cuda_encode_args &a, warp_memory<DIM> &s, int lane)
+template <int BITS, int DIM>
+__device__ __forceinline__ void find_costs(const tq_cuda_encode_args &a, warp_memory<DIM> &s, int lane)
 {
     for (int t = lane; t < DIM; t += 32) {
         const int x = s.x[t];
@@ -159,7 +160,8 @@ __device__ __forceinline__ void go_round(warp_memory<DIM> &s, uint32_t seam, int
 }
 
 /* Cells: of the levels that the coded bits leave to choose from, the nearest. */
-template <int BITS, int DIM> __device__ __forceinline__ void choose_cells(const tq_cuda_encode_args &a, warp_memory<DIM> &s, int lane)
+template <int BITS, int DIM>
+__device__ __forceinline__ void choose_cells(const tq_cuda_encode_args &a, warp_memory<DIM> &s, int lane)
 {
     for (int t = lane; t < DIM; t += 32) {
         const int at = 32 + t - 6;
@@ -247,7 +249,8 @@ __device__ __forceinline__ void encode_one(const tq_cuda_encode_args &a, warp_me
     __syncwarp();
 }
 
-template <int BITS, int DIM> __global__ void __launch_bounds__(32 * WARPS) encode(const __grid_constant__ tq_cuda_encode_args a)
+template <int BITS, int DIM>
+__global__ void __launch_bounds__(32 * WARPS) encode(const __grid_constant__ tq_cuda_encode_args a)
 {
     constexpr int ROW_BYTES = 2 + BITS * ((DIM + 7) / 8);
     extern __shared__ __align__(16) uint8_t shared[];
@@ -257,8 +260,8 @@ template <int BITS, int DIM> __global__ void __launch_bounds__(32 * WARPS) encod
     const int64_t warps = (int64_t)gridDim.x * WARPS;
     for (int64_t first = 4 * ((int64_t)blockIdx.x * WARPS + threadIdx.x / 32); first < a.n; first += 4 * warps) {
         float y[DIM / TQ_ENCODE_LANES];
-        const float sum_squares = tq_read_rotated<DIM>(a, min(first + lane / TQ_ENCODE_LANES, a.n - 1), l,
-                                                       s.work[lane / TQ_ENCODE_LANES], y);
+        const float sum_squares =
+            tq_read_rotated<DIM>(a, min(first + lane / TQ_ENCODE_LANES, a.n - 1), l, s.work[lane / TQ_ENCODE_LANES], y);
 #pragma unroll
         for (int i = 0; i < DIM / TQ_ENCODE_LANES; i += 2) {
             *(float2 *)&s.y[lane / TQ_ENCODE_LANES][16 * (i / 2) + 2 * l] = make_float2(y[i], y[i + 1]);
