@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(32 * WARPS) encode(const __grid_constant__ tq_
             tq_read_rotated<DIM>(a, index, l, s.work + (tq_paley_order(DIM) == 1 ? 0 : mine * 2 * DIM), y);
         const float norm = __fsqrt_rn(sum_squares);
         float best_alignment = 0, best_yc = 0, best_cc = 0;
-        uint32_t best[N / 4], codes[N / 4];
+        uint32_t best[(N + 3) / 4], codes[(N + 3) / 4];
         for (int g = 0; g < a.n_gains; g++) {
             const float limit = __fdiv_rn(norm, a.gains[g]);
             float levels[N], scaled[BITS <= 4 ? HALF : 1];
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(32 * WARPS) encode(const __grid_constant__ tq_
                 best_yc = yc;
                 best_cc = cc;
 #pragma unroll
-                for (int i = 0; i < N / 4; i++) {
+                for (int i = 0; i < (N + 3) / 4; i++) {
                     best[i] = codes[i];
                 }
             }
