@@ -35,6 +35,7 @@ c++filt <"$out/ptxas.log" | awk '
     /bytes spill stores/ { spill = $5 }
     /Used [0-9]+ registers/ { match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)
         limit = allowed[arch " " name] + 0
-        printf "%-6s %-48s %3d registers %4d bytes spilled%s\n", arch, name, registers, spill, spill > limit ? "  TOO MANY" : ""
-        if (spill > limit) bad = 1 }
+        note = ""
+        if (spill + 0 > limit) { note = "  TOO MANY"; bad = 1 }
+        printf "%-6s %-48s %3d registers %4d bytes spilled%s\n", arch, name, registers, spill, note }
     END { exit bad }' src/kernels/cuda/spills.txt -

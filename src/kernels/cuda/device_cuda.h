@@ -147,7 +147,7 @@ template <int DIM> TQ_DEVICE void tq_butterflies(float *x, int lane)
 {
     constexpr int m = tq_paley_order(DIM);
     __syncwarp();
-    if (m == 1) { /* In registers: a lane has E neighbours. */
+    if constexpr (m == 1) { /* In registers: a lane has E neighbours. */
         constexpr int E = DIM / 32;
         float y[E];
 #pragma unroll
@@ -179,18 +179,18 @@ template <int DIM> TQ_DEVICE void tq_butterflies(float *x, int lane)
             x[lane * E + e] = y[e];
         }
         __syncwarp();
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int h = m; h < DIM; h *= 2) {
-        for (int pair = lane; pair < DIM / 2; pair += 32) {
-            const int i = pair / h * 2 * h + pair % h;
-            const float u = x[i];
-            const float v = x[i + h];
-            x[i] = __fadd_rn(u, v);
-            x[i + h] = __fsub_rn(u, v);
+        for (int h = m; h < DIM; h *= 2) {
+            for (int pair = lane; pair < DIM / 2; pair += 32) {
+                const int i = pair / h * 2 * h + pair % h;
+                const float u = x[i];
+                const float v = x[i + h];
+                x[i] = __fadd_rn(u, v);
+                x[i + h] = __fsub_rn(u, v);
+            }
+            __syncwarp();
         }
-        __syncwarp();
     }
 }
 
