@@ -301,4 +301,36 @@ TQ_INLINE unsigned lanes_not_negative(f32x16 a)
     return (unsigned)(high << 8 | low);
 }
 
+/* Lane l of the result: word >> l * bits, where bits is 1 or 2. */
+TQ_INLINE i32x16 lanes_fields(uint32_t word, int bits)
+{
+    const __m256i all = _mm256_set1_epi32((int)word);
+    const __m256i low = _mm256_slli_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), bits - 1);
+    const __m256i high = _mm256_slli_epi32(_mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15), bits - 1);
+    return (i32x16){_mm256_srlv_epi32(all, low), _mm256_srlv_epi32(all, high)};
+}
+
+/* The same for 4 bits: of `low` in lanes 0 to 7, of `high` in lanes 8 to 15. */
+TQ_INLINE i32x16 lanes_nibbles(uint32_t low, uint32_t high)
+{
+    const __m256i shift = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+    return (i32x16){_mm256_srlv_epi32(_mm256_set1_epi32((int)low), shift),
+                    _mm256_srlv_epi32(_mm256_set1_epi32((int)high), shift)};
+}
+
+/* Sixteen bytes, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u8(const uint8_t *x)
+{
+    const __m128i bytes = _mm_loadu_si128((const void *)x);
+    return (i32x16){_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
+
+/* Where bit 4 of the index is set, `high`, else `low`. */
+TQ_INLINE f32x16 lanes_choose(f32x16 low, f32x16 high, i32x16 index)
+{
+    const f32x16 chosen = lanes_from_bits(lanes_shift_left(index, 27)); /* In the sign. */
+    return (f32x16){_mm256_blendv_ps(low.low, high.low, chosen.low),
+                    _mm256_blendv_ps(low.high, high.high, chosen.high)};
+}
+
 #endif /* TQ_LANES_AVX2_H */

@@ -186,10 +186,14 @@ static void multiply_blocks(const float *vectors, size_t m, size_t n_blocks, con
 /* y[i] = x[i] * signs[i] * factor. */
 TQ_APART void flip(const float *signs, const float *x, size_t dim, float factor, float *y)
 {
-    for (size_t i = 0; i < dim; i += LANES) {
-        const size_t n = lanes_left(dim, i);
-        const f32x16 sign = lanes_mul(lanes_load_part(signs + i, n), lanes_all(factor));
-        lanes_store_part(y + i, n, lanes_mul(lanes_load_part(x + i, n), sign));
+    size_t i = 0;
+    for (; i + LANES <= dim; i += LANES) {
+        const f32x16 sign = lanes_mul(lanes_load(signs + i), lanes_all(factor));
+        lanes_store(y + i, lanes_mul(lanes_load(x + i), sign));
+    }
+    if (i < dim) {
+        const f32x16 sign = lanes_mul(lanes_load_part(signs + i, dim - i), lanes_all(factor));
+        lanes_store_part(y + i, dim - i, lanes_mul(lanes_load_part(x + i, dim - i), sign));
     }
 }
 
