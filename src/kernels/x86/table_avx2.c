@@ -17,4 +17,6 @@ void tq_kernels_avx2(tq_kernels *kernels)
     kernels->sign_encode = tq_sign_encode_avx2;
     kernels->half_encode = tq_half_encode_avx2;
     kernels->half_decode = tq_half_decode_avx2;
+    kernels->half_scores = tq_half_scores_avx2;
+    kernels->half_sum = tq_half_sum_avx2;
 }

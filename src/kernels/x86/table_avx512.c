@@ -17,4 +17,6 @@ void tq_kernels_avx512(tq_kernels *kernels)
     kernels->sign_encode = tq_sign_encode_avx512;
     kernels->half_encode = tq_half_encode_avx512;
     kernels->half_decode = tq_half_decode_avx512;
+    kernels->half_scores = tq_half_scores_avx512;
+    kernels->half_sum = tq_half_sum_avx512;
 }
