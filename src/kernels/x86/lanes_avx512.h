@@ -51,6 +51,16 @@ TQ_INLINE void lanes_store_part(float *y, size_t n, f32x16 a)
     _mm512_mask_storeu_ps(y, lanes_first(n), a);
 }
 
+TQ_INLINE i32x16 lanes_load_i32(const uint32_t *x)
+{
+    return _mm512_loadu_si512(x);
+}
+
+TQ_INLINE void lanes_store_i32(uint32_t *y, i32x16 a)
+{
+    _mm512_storeu_si512(y, a);
+}
+
 /* Sixteen 16-bit elements, zero-extended. */
 TQ_INLINE i32x16 lanes_load_u16(const void *x)
 {
@@ -215,11 +225,11 @@ TQ_INLINE f32x16 lanes_gather(const float *values, i32x16 index)
     return _mm512_i32gather_ps(index, values, sizeof *values);
 }
 
-/* index + (y >= threshold ? step : 0) */
-TQ_INLINE i32x16 lanes_step(i32x16 index, f32x16 y, f32x16 threshold, unsigned step)
+/* How many of sixteen thresholds y reaches. */
+TQ_INLINE unsigned lanes_reached(const float *thresholds, float y)
 {
-    const __mmask16 reached = _mm512_cmp_ps_mask(y, threshold, _CMP_GE_OQ);
-    return _mm512_mask_add_epi32(index, reached, index, lanes_all_i32(step));
+    const unsigned reached = _mm512_cmp_ps_mask(lanes_all(y), lanes_load(thresholds), _CMP_GE_OQ);
+    return (unsigned)__builtin_popcount(reached);
 }
 
 /* The low bytes of the lanes of a, then of b. */
