@@ -35,14 +35,21 @@ TQ_INLINE ladder ladder_scale(ladder unit, unsigned bits, float factor)
     return unit;
 }
 
+/* index + (y >= threshold ? step : 0) */
+TQ_INLINE i32x16 step_up(i32x16 index, f32x16 y, f32x16 threshold, unsigned step)
+{
+    const __mmask16 reached = _mm512_cmp_ps_mask(y, threshold, _CMP_GE_OQ);
+    return _mm512_mask_add_epi32(index, reached, index, lanes_all_i32(step));
+}
+
 /* How many of its thresholds y reaches. */
 TQ_INLINE i32x16 ladder_search(ladder from, unsigned bits, f32x16 y)
 {
-    i32x16 index = lanes_step(lanes_all_i32(0), y, _mm512_broadcastss_ps(_mm512_castps512_ps128(from.table[bits - 1])),
-                              1U << (bits - 1));
+    i32x16 index = step_up(lanes_all_i32(0), y, _mm512_broadcastss_ps(_mm512_castps512_ps128(from.table[bits - 1])),
+                           1U << (bits - 1));
     for (unsigned level = bits - 1; level-- > 0;) {
         const f32x16 threshold = _mm512_permutexvar_ps(index, from.table[level]);
-        index = lanes_step(index, y, threshold, 1U << level);
+        index = step_up(index, y, threshold, 1U << level);
     }
     return index;
 }
