@@ -155,7 +155,7 @@ static size_t slack_behind(const region *r)
 
 void *input(trial *t, const char *name, size_t bytes, size_t alignment)
 {
-    if (regions_used == REGIONS || bytes + 2 * alignment > REGION_BYTES) {
+    if (regions_used == REGIONS || bytes + 2 * alignment + guard_distance() > REGION_BYTES) {
         fprintf(stderr, "test_kernels: %s needs more buffers, or larger ones, than trial.c has\n", t->op);
         exit(2);
     }
@@ -163,7 +163,7 @@ void *input(trial *t, const char *name, size_t bytes, size_t alignment)
     if (r->body == NULL) {
         r->body = map_body();
     }
-    const size_t places[] = {0, alignment, (REGION_BYTES - bytes) / alignment * alignment};
+    const size_t places[] = {0, alignment, (REGION_BYTES - guard_distance() - bytes) / alignment * alignment};
     r->name = name;
     r->bytes = bytes;
     r->data = r->body + places[t->bench != NULL ? 0 : draw(t, 3)];
