@@ -197,7 +197,9 @@ static void list(const options *o)
         const char *name = tq_backend_name(i, &usable);
         const bool shown = o->backend == NULL || strcmp(o->backend, name) == 0;
         if (!usable || tq_kernels_select(name, &kernels) != TQ_OK) {
-            printf(shown ? "%s: not on this machine\n" : "", name);
+            if (shown) {
+                printf("%s: not on this machine\n", name);
+            }
             continue;
         }
         if (shown) {
