@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * TurboQuant (arXiv:2504.19874) stores a vector as one fp16 scale and a few bits per coordinate: rotate, round every
- * coordinate to a Lloyd-Max codebook, keep the norm apart. This header is the whole C API.
+ * coordinate to a Lloyd-Max codebook, keep the norm apart. This header is the C API of contexts,
+ * codecs and vectors; it includes that of caches, turboquant_cache.h.
  *
  *     tq_context *ctx;                                     a backend, an allocator, an executor
  *     tq_codec *codec;                                     one vector format
@@ -77,7 +78,8 @@ enum {
     TQ_ERR_CORRUPT = -60,          /**< Stored data that no encoder of this library wrote. */
     TQ_ERR_BAD_VERSION = -70,      /**< Stored data of a version this library does not read. */
     TQ_ERR_BACKEND = -80,          /**< A backend failed, or failed its self-test. */
-    TQ_ERR_CAPACITY = -90          /**< A limit that the caller set has been reached. */
+    TQ_ERR_CAPACITY = -90,         /**< A limit that the caller set has been reached. */
+    TQ_ERR_IO = -100               /**< A file, or a callback of the caller, could not be read or written. */
 };
 
 /** One clear sentence for a status; never null, also for values that are no status. Static storage. */
@@ -348,216 +350,26 @@ TQ_API tq_status tq_attention_scores(const tq_codec *codec, const void *q, tq_dt
  *         TQ_ERR_BUFFER_TOO_SMALL (codes_size < n rows); TQ_ERR_NONFINITE (in w). */
 TQ_API tq_status tq_weighted_sum(const tq_codec *codec, const float *w, size_t w_stride, size_t n_q, const void *codes,
                                  size_t codes_size, size_t n, float *out, size_t out_stride);
-/** @} */
 
-/** @defgroup cache Cache: keys and values of all layers, heads and sequences of one model
+/** Rotates n vectors, y_i = R x_i, with the codec's orthogonal R: for engines that fold R into their weights
+ * (TQ_ATTENTION_Q_ROTATED, TQ_ATTENTION_OUT_ROTATED). Codecs of equal dim, rotation and seed have the same R.
  *
- * A cache stores what attention has seen and computes attention on it. Tokens come in; the newest stay as they are, in
- * f16; older ones are encoded, page by page. docs/cache.md has the picture.
+ * x, y: [n, dim] f32, rows `x_stride` and `y_stride` elements apart (0: dim); elements between rows are not touched.
  *
- * **What a query sees depends on its position alone.** Pages hold TQ_PAGE_TOKENS tokens. A query at position p of its
- * sequence sees page i encoded if i <= p / 64 - 1 - ceil(recent_tokens / 64), and exact (f16) otherwise; the first
- * sink_tokens tokens are always exact. So any way of cutting the same tokens into calls stores the same bytes and
- * returns the same outputs: chunked prefill, speculative decoding and prefix caches agree with plain decoding.
- *
- * Threads: sequences are independent, and distinct ones may be used at the same time, with one writer each (forward,
- * append, truncate; a fork writes neither sequence's tokens, but its parent must not be written meanwhile). Any number
- * of threads may attend to a sequence that is not being written. The context's allocator must be safe to call from all
- * of them.
- * @{ */
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, stride shorter than its row, sizes that overflow);
+ *         TQ_ERR_NONFINITE (in x); TQ_ERR_UNSUPPORTED (TQ_FORMAT_F16, which has no rotation). */
+TQ_API tq_status tq_rotate(const tq_codec *codec, const float *x, size_t x_stride, size_t n, float *y, size_t y_stride);
 
-#define TQ_PAGE_TOKENS      64         /**< Tokens of a page. */
-#define TQ_NO_RECENT_TOKENS 0xFFFFFFFF /**< For recent_tokens: no window beyond the page that is being filled. */
-
-enum {
-    TQ_CACHE_NO_K_MEANS = 1, /**< Encode keys as they are, without taking the mean of their page off first. */
-    TQ_CACHE_NO_V_MEANS = 2  /**< The same for values. */
-};
-
-/** Formats of one layer; TQ_FORMAT_DEFAULT leaves the choice to the cache's desc. */
-typedef struct tq_layer_formats {
-    tq_format k_format; /**< Of keys. */
-    tq_format v_format; /**< Of values. */
-} tq_layer_formats;
-
-/** How to make a cache. The first three numbers have no default. */
-typedef struct tq_cache_desc {
-    size_t struct_size;  /**< sizeof(tq_cache_desc). */
-    uint32_t n_layers;   /**< Layers that have keys and values, 1..65536. */
-    uint32_t n_kv_heads; /**< Key/value heads of a layer, 1..1024. */
-    uint32_t head_dim_k; /**< Coordinates of a key, 1..TQ_MAX_DIM. */
-    uint32_t head_dim_v; /**< Coordinates of a value; 0: head_dim_k. */
-    tq_format k_format;  /**< Of all layers' keys; default turbo4t, turbo4 if head_dim_k is no multiple of 8. */
-    tq_format v_format;  /**< Of all layers' values; default likewise. The prod formats are not for caches. */
-    const tq_layer_formats *layers; /**< [n_layers] formats of single layers, or null. Copied. */
-    uint32_t recent_tokens;         /**< Tokens kept exact before the page being filled; default 64. */
-    uint32_t sink_tokens;           /**< First tokens of a sequence that stay exact forever; at most 64. */
-    uint32_t flags;                 /**< TQ_CACHE_*. */
-    tq_effort effort;               /**< Of the encoder; default as for codecs. */
-    uint64_t seed;                  /**< Of the rotations. */
-    size_t memory_limit;            /**< Bytes that pages may take in all; 0: no limit. */
-} tq_cache_desc;
-
-/** Initialiser for tq_cache_desc; set n_layers, n_kv_heads and head_dim_k. */
-#define TQ_CACHE_DESC_INIT                                                                                             \
-    {                                                                                                                  \
-        sizeof(tq_cache_desc), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                   \
-    }
-
-/** Opaque: a store for sequences. */
-typedef struct tq_cache tq_cache;
-
-/** Opaque: one sequence of tokens in a cache. */
-typedef struct tq_seq tq_seq;
-
-/** Creates an empty cache. The context must outlive it.
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, bad struct_size, a size outside of its range, an unknown
- *         constant); TQ_ERR_UNSUPPORTED (a format that does not exist for the dimension, or is not for caches);
- *         TQ_ERR_OUT_OF_MEMORY. */
-TQ_API tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, tq_cache **cache);
-
-/** Destroys a cache and all of its sequences; null is ignored. */
-TQ_API void tq_cache_destroy(tq_cache *cache);
-
-/** Computes the bytes of pages that one sequence of n_tokens takes, all layers together, exactly: what
- * tq_cache_stats reports after that many tokens, if no other sequence shares them.
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT or TQ_ERR_UNSUPPORTED (as for tq_cache_create, or a size that overflows). */
-TQ_API tq_status tq_cache_estimate(const tq_context *context, const tq_cache_desc *desc, size_t n_tokens,
-                                   size_t *bytes);
-
-/** What a cache holds. */
-typedef struct tq_cache_stats_result {
-    size_t struct_size;   /**< sizeof(tq_cache_stats_result), set by the caller. */
-    size_t n_sequences;   /**< Sequences that exist. */
-    size_t page_bytes;    /**< Bytes of all pages, shared ones counted once. */
-    size_t encoded_bytes; /**< Of these, encoded pages. */
-    size_t exact_bytes;   /**< Of these, tokens in f16: windows, pages being filled, sinks. */
-} tq_cache_stats_result;
-
-/** Reports what a cache holds now.
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, bad struct_size). */
-TQ_API tq_status tq_cache_stats(const tq_cache *cache, tq_cache_stats_result *stats);
-
-/** The formats that a layer really has.
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, layer out of range). */
-TQ_API tq_status tq_cache_layer_formats(const tq_cache *cache, uint32_t layer, tq_layer_formats *formats);
-
-/** Creates an empty sequence.
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer); TQ_ERR_OUT_OF_MEMORY. */
-TQ_API tq_status tq_seq_create(tq_cache *cache, tq_seq **seq);
-
-/** Creates a sequence that begins with the first n_tokens tokens of another. Pages are shared, and copied when one of
- * the two writes. All layers of the parent must have n_tokens or more.
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, n_tokens too large); TQ_ERR_OUT_OF_MEMORY. */
-TQ_API tq_status tq_seq_fork(const tq_seq *parent, size_t n_tokens, tq_seq **seq);
-
-/** Shortens a sequence to n_tokens in all layers. Pages that are no longer needed are freed.
- *
- * Taking back tokens of the newest page, and of the one before it, is exact: what follows is as if they had never been
- * there. A cut further back may find pages encoded that a query at the new end should see exact; they stay encoded.
- * Tokens appended to a page that was cut so are exact until they, too, leave the window, and are then encoded with the
- * mean the page has.
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a layer that has fewer tokens). */
-TQ_API tq_status tq_seq_truncate(tq_seq *seq, size_t n_tokens);
-
-/** Destroys a sequence; null is ignored. */
-TQ_API void tq_seq_destroy(tq_seq *seq);
-
-/** Tokens of a sequence in a layer; 0 for a null sequence or a layer out of range. */
-TQ_API size_t tq_seq_length(const tq_seq *seq, uint32_t layer);
-
-/** New keys and values of one layer: [n_tokens, n_kv_heads, head_dim]. */
-typedef struct tq_kv {
-    size_t struct_size;    /**< sizeof(tq_kv). */
-    const void *k;         /**< Keys, after RoPE. */
-    const void *v;         /**< Values. */
-    tq_dtype dtype;        /**< Of both. Stored in f16; beyond +-65504 saturated. */
-    size_t n_tokens;       /**< May be 0. */
-    size_t k_token_stride; /**< Elements from a token to the next; 0: n_kv_heads * k_head_stride. */
-    size_t k_head_stride;  /**< Elements from a head to the next; 0: head_dim_k. */
-    size_t v_token_stride; /**< As for keys. */
-    size_t v_head_stride;  /**< As for keys. */
-} tq_kv;
-
-/** Initialiser for tq_kv. */
-#define TQ_KV_INIT                                                                                                     \
-    {                                                                                                                  \
-        sizeof(tq_kv), 0, 0, 0, 0, 0, 0, 0, 0                                                                          \
-    }
-
-enum {
-    /** The queries are R q, rotated by tq_rotate with the rotation of the layer's keys. */
-    TQ_ATTENTION_Q_ROTATED = 1,
-    /** Leave the outputs rotated: R out, with the rotation of the layer's values. */
-    TQ_ATTENTION_OUT_ROTATED = 2
-};
-
-/** Queries of one layer, [n_tokens, n_q_heads, head_dim_k], and where their attention goes. The queries are those of
- * the last n_tokens positions of the sequence; each sees the tokens up to its own. Query head h reads KV head
- * h / (n_q_heads / n_kv_heads). */
-typedef struct tq_attention {
-    size_t struct_size;       /**< sizeof(tq_attention). */
-    const void *q;            /**< Queries, after RoPE. */
-    tq_dtype q_dtype;         /**< Their type. */
-    uint32_t n_q_heads;       /**< A multiple of n_kv_heads. */
-    size_t n_tokens;          /**< May be 0. */
-    size_t q_token_stride;    /**< Elements; 0: n_q_heads * q_head_stride. */
-    size_t q_head_stride;     /**< Elements; 0: head_dim_k. */
-    float scale;              /**< Of the scores; 0: 1 / sqrt(head_dim_k). */
-    float soft_cap;           /**< c > 0: scores become c tanh(score / c); 0: none. */
-    size_t sliding_window;    /**< w > 0: a query sees its own and the w - 1 tokens before it; 0: all. */
-    const float *sink_logits; /**< [n_q_heads] a logit per head that takes weight but has no value, or null. */
-    float *out;               /**< [n_tokens, n_q_heads, head_dim_v]. */
-    size_t out_token_stride;  /**< Elements; 0: n_q_heads * out_head_stride. */
-    size_t out_head_stride;   /**< Elements; 0: head_dim_v. */
-    float *lse;               /**< [n_tokens, n_q_heads] log of the sum of exp(score), sinks included, or null. */
-    /** Sparse values: a page of 64 values is passed over for a query if all of its weights are below this fraction of
-     * the largest weight among the pages before it (and its own). Weights still count in the sum that divides. The
-     * error stays below skip_below times the sum of the norms passed over; 0: nothing is passed over. */
-    float skip_below;
-    uint32_t flags; /**< TQ_ATTENTION_* */
-} tq_attention;
-
-/** Initialiser for tq_attention. */
-#define TQ_ATTENTION_INIT                                                                                              \
-    {                                                                                                                  \
-        sizeof(tq_attention), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                           \
-    }
-
-/** One step of one layer: stores new tokens and attends their queries over the past and the new tokens, in the right
- * order for the promise above. For prefill, decoding and speculation alike.
- *
- * kv->n_tokens and attention->n_tokens must be equal. Memory for everything is reserved first: if it runs out, nothing
- * has happened. Work is spread over the executor by KV head.
- *
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, bad struct_size, a sequence of another cache, layer out of
- *         range, heads that do not divide, strides that make no array, negative soft_cap, token counts that differ);
- *         TQ_ERR_NONFINITE (in k, v, q, scale, soft_cap or sink_logits); TQ_ERR_OUT_OF_MEMORY; TQ_ERR_CAPACITY
- *         (memory_limit). */
-TQ_API tq_status tq_cache_forward(tq_cache *cache, tq_seq *seq, uint32_t layer, const tq_kv *kv,
-                                  const tq_attention *attention);
-
-/** Stores new tokens, without attention: for engines that split the step. All or nothing.
- * @return As for tq_cache_forward. */
-TQ_API tq_status tq_cache_append(tq_cache *cache, tq_seq *seq, uint32_t layer, const tq_kv *kv);
-
-/** Attends queries over stored tokens, theirs included. All queries must be in the page of the newest token, since
- * older ones should see exact what may be encoded by now: append in steps that end at multiples of 64, or use
- * tq_cache_forward.
- * @return As for tq_cache_forward; also TQ_ERR_INVALID_ARGUMENT if the sequence has fewer tokens than queries, and
- *         TQ_ERR_UNSUPPORTED if a query is in an older page. */
-TQ_API tq_status tq_cache_attend(const tq_cache *cache, const tq_seq *seq, uint32_t layer,
-                                 const tq_attention *attention);
-
-/** Fills `layers` with formats for n_layers, protecting the first and last `protect` with better ones. Layers are those
- * that have keys and values: a hybrid model counts no others.
- * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer). */
-TQ_API tq_status tq_policy_protect(tq_layer_formats *layers, size_t n_layers, size_t protect,
-                                   tq_layer_formats protected_formats, tq_layer_formats other_formats);
+/** The inverse, y_i = R^T x_i.
+ * @return As for tq_rotate. */
+TQ_API tq_status tq_unrotate(const tq_codec *codec, const float *x, size_t x_stride, size_t n, float *y,
+                             size_t y_stride);
 /** @} */
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "turboquant_cache.h"
 
 #endif /* TURBOQUANT_H */

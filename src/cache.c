@@ -292,15 +292,3 @@ tq_status tq_cache_layer_formats(const tq_cache *cache, uint32_t layer, tq_layer
     formats->v_format = cache->layers[layer].v->codec->desc.format;
     return TQ_OK;
 }
-
-tq_status tq_policy_protect(tq_layer_formats *layers, size_t n_layers, size_t protect,
-                            tq_layer_formats protected_formats, tq_layer_formats other_formats)
-{
-    if (layers == NULL && n_layers > 0) {
-        return TQ_ERR_INVALID_ARGUMENT;
-    }
-    for (size_t i = 0; i < n_layers; i++) {
-        layers[i] = i < protect || n_layers - 1 - i < protect ? protected_formats : other_formats;
-    }
-    return TQ_OK;
-}

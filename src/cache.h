@@ -36,8 +36,8 @@ typedef struct tq_form {
 typedef enum tq_block { TQ_BLOCK_EXACT, TQ_BLOCK_ENCODED, TQ_BLOCK_SINKS, TQ_BLOCK_KINDS } tq_block;
 
 typedef struct tq_page {
-    struct tq_page *next; /* While in a list of tq_store. */
-    size_t index;         /* While there: its place. */
+    struct tq_page *next; /* While it waits in a list, */
+    size_t index;         /* and for which place. */
     atomic_size_t owners;
     tq_form form;      /* Of the encoded block. */
     size_t n_encoded;  /* Tokens [0, n_encoded) are in the encoded block. */
@@ -139,6 +139,14 @@ void tq_cache_unlock(tq_cache *cache);
  * TQ_ERR_UNSUPPORTED, TQ_ERR_INVALID_ARGUMENT or TQ_ERR_OUT_OF_MEMORY, as tq_cache_create. */
 tq_status tq_cache_form(tq_cache *cache, tq_layer_formats formats, tq_form *form);
 
+/* --- sequence.c ----------------------------------------------------------------------------------------------------
+ */
+
+/* A sequence that the cache's list does not know yet, or null; tq_seq_enlist makes it known. */
+tq_seq *tq_seq_make(tq_cache *cache);
+void tq_seq_enlist(tq_seq *seq);
+void tq_seq_free(tq_seq *seq);
+
 /* --- pages.c -------------------------------------------------------------------------------------------------------
  */
 
@@ -153,8 +161,14 @@ tq_page *tq_page_create(tq_cache *cache);
 /* Gives up one owner's share of a page; the last one frees it. */
 void tq_page_release(tq_cache *cache, tq_page *page);
 
-/* A copy with one owner, or null: the status says why. */
-tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy);
+/* A copy with one owner, its bytes held against the limit if `limited`: TQ_OK, TQ_ERR_CAPACITY or
+ * TQ_ERR_OUT_OF_MEMORY. */
+tq_status tq_page_copy(tq_cache *cache, const tq_page *page, bool limited, tq_page **copy);
+
+/* Makes those of pages [first, end) of a track its own of which is_wanted(arg, index) is true, by copying what has
+ * other owners: all of them, or none and TQ_ERR_CAPACITY or TQ_ERR_OUT_OF_MEMORY. */
+tq_status tq_track_own(tq_cache *cache, tq_track *track, size_t first, size_t end,
+                       bool (*is_wanted)(const void *arg, size_t index), const void *arg);
 
 /* Room for n_pages in a track: TQ_OK or TQ_ERR_OUT_OF_MEMORY. */
 tq_status tq_track_reserve(const tq_cache *cache, tq_track *track, size_t n_pages);

@@ -57,7 +57,7 @@ void tq_page_release(tq_cache *cache, tq_page *page)
     }
 }
 
-tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy)
+tq_status tq_page_copy(tq_cache *cache, const tq_page *page, bool limited, tq_page **copy)
 {
     tq_page *made = tq_page_create(cache);
     tq_status status = made == NULL ? TQ_ERR_OUT_OF_MEMORY : TQ_OK;
@@ -66,7 +66,7 @@ tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy)
         made->n_encoded = page->n_encoded;
         made->exact_from = page->exact_from;
         if (page->blocks[kind] != NULL) {
-            status = tq_block_allocate(cache, page->form, (tq_block)kind, true, &made->blocks[kind]);
+            status = tq_block_allocate(cache, page->form, (tq_block)kind, limited, &made->blocks[kind]);
         }
         if (made->blocks[kind] != NULL) {
             memcpy(made->blocks[kind], page->blocks[kind], tq_block_bytes(cache, page->form, (tq_block)kind));
@@ -80,6 +80,43 @@ tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy)
     }
     *copy = made;
     return TQ_OK;
+}
+
+/* Puts copies in the places of shared pages, or frees them. */
+static void settle_copies(tq_cache *cache, tq_track *track, tq_page *copies, bool keep)
+{
+    while (copies != NULL) {
+        tq_page *copy = copies;
+        tq_page *loser = copy;
+        copies = copy->next;
+        copy->next = NULL;
+        if (keep) {
+            loser = track->pages[copy->index];
+            track->pages[copy->index] = copy;
+        }
+        tq_page_release(cache, loser);
+    }
+}
+
+tq_status tq_track_own(tq_cache *cache, tq_track *track, size_t first, size_t end,
+                       bool (*is_wanted)(const void *arg, size_t index), const void *arg)
+{
+    tq_status status = TQ_OK;
+    tq_page *copies = NULL;
+    for (size_t i = first; status == TQ_OK && i < end; i++) {
+        tq_page *copy;
+        if (atomic_load(&track->pages[i]->owners) == 1 || !is_wanted(arg, i)) {
+            continue;
+        }
+        status = tq_page_copy(cache, track->pages[i], true, &copy);
+        if (status == TQ_OK) {
+            copy->index = i;
+            copy->next = copies;
+            copies = copy;
+        }
+    }
+    settle_copies(cache, track, copies, status == TQ_OK);
+    return status;
 }
 
 tq_status tq_track_reserve(const tq_cache *cache, tq_track *track, size_t n_pages)

@@ -3,7 +3,7 @@
  * Sequences: made, forked, cut, destroyed. */
 #include "cache.h"
 
-static void free_seq(tq_seq *seq)
+void tq_seq_free(tq_seq *seq)
 {
     const tq_allocator *allocator = &seq->cache->context->allocator;
     for (size_t layer = 0; seq->tracks != NULL && layer < seq->cache->desc.n_layers; layer++) {
@@ -17,8 +17,7 @@ static void free_seq(tq_seq *seq)
     tq_release(allocator, seq);
 }
 
-/* A sequence that no list knows yet, or null. */
-static tq_seq *make_seq(tq_cache *cache)
+tq_seq *tq_seq_make(tq_cache *cache)
 {
     const tq_allocator *allocator = &cache->context->allocator;
     tq_seq *seq = tq_allocate(allocator, 1, sizeof *seq);
@@ -28,13 +27,13 @@ static tq_seq *make_seq(tq_cache *cache)
     seq->cache = cache;
     seq->tracks = tq_allocate(allocator, cache->desc.n_layers, sizeof *seq->tracks);
     if (seq->tracks == NULL) {
-        free_seq(seq);
+        tq_seq_free(seq);
         return NULL;
     }
     return seq;
 }
 
-static void enlist(tq_seq *seq)
+void tq_seq_enlist(tq_seq *seq)
 {
     tq_cache *cache = seq->cache;
     tq_cache_lock(cache);
@@ -55,11 +54,11 @@ tq_status tq_seq_create(tq_cache *cache, tq_seq **seq)
     if (seq == NULL) {
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_seq_create: seq is null");
     }
-    tq_seq *made = make_seq(cache);
+    tq_seq *made = tq_seq_make(cache);
     if (made == NULL) {
         return tq_fail(cache->context, TQ_ERR_OUT_OF_MEMORY, "tq_seq_create: out of memory");
     }
-    enlist(made);
+    tq_seq_enlist(made);
     *seq = made;
     return TQ_OK;
 }
@@ -86,7 +85,7 @@ tq_status tq_seq_fork(const tq_seq *parent, size_t n_tokens, tq_seq **seq)
                        "tq_seq_fork: seq is null or a layer of the parent has fewer tokens");
     }
     const size_t n_pages = tq_pages_of(n_tokens);
-    tq_seq *made = make_seq(cache);
+    tq_seq *made = tq_seq_make(cache);
     bool ok = made != NULL;
     for (size_t layer = 0; ok && n_pages > 0 && layer < cache->desc.n_layers; layer++) {
         tq_track *track = &made->tracks[layer];
@@ -101,11 +100,11 @@ tq_status tq_seq_fork(const tq_seq *parent, size_t n_tokens, tq_seq **seq)
     }
     if (!ok) {
         if (made != NULL) {
-            free_seq(made);
+            tq_seq_free(made);
         }
         return tq_fail(cache->context, TQ_ERR_OUT_OF_MEMORY, "tq_seq_fork: out of memory");
     }
-    enlist(made);
+    tq_seq_enlist(made);
     *seq = made;
     return TQ_OK;
 }
@@ -128,6 +127,32 @@ tq_status tq_seq_truncate(tq_seq *seq, size_t n_tokens)
     return TQ_OK;
 }
 
+tq_status tq_seq_remove(tq_seq *seq, size_t first, size_t n_tokens)
+{
+    if (seq == NULL) {
+        return TQ_ERR_INVALID_ARGUMENT;
+    }
+    if (first % TQ_PAGE_TOKENS != 0 || n_tokens % TQ_PAGE_TOKENS != 0 || n_tokens > SIZE_MAX - first ||
+        !has_tokens(seq, first + n_tokens)) {
+        return tq_fail(seq->cache->context, TQ_ERR_INVALID_ARGUMENT,
+                       "tq_seq_remove: no multiples of a page, or a layer has fewer tokens");
+    }
+    const size_t begin = first / TQ_PAGE_TOKENS;
+    const size_t end = begin + n_tokens / TQ_PAGE_TOKENS;
+    for (size_t layer = 0; layer < seq->cache->desc.n_layers; layer++) {
+        tq_track *track = &seq->tracks[layer];
+        const size_t n_pages = tq_pages_of(track->n_tokens);
+        for (size_t i = begin; i < end; i++) {
+            tq_page_release(seq->cache, track->pages[i]);
+        }
+        for (size_t i = end; i < n_pages; i++) {
+            track->pages[i - (end - begin)] = track->pages[i];
+        }
+        track->n_tokens -= n_tokens;
+    }
+    return TQ_OK;
+}
+
 void tq_seq_destroy(tq_seq *seq)
 {
     if (seq == NULL) {
@@ -145,7 +170,7 @@ void tq_seq_destroy(tq_seq *seq)
     }
     atomic_fetch_sub(&cache->n_sequences, 1);
     tq_cache_unlock(cache);
-    free_seq(seq);
+    tq_seq_free(seq);
 }
 
 size_t tq_seq_length(const tq_seq *seq, uint32_t layer)

@@ -29,6 +29,8 @@ const char *tq_status_string(tq_status status)
         return "the backend failed";
     case TQ_ERR_CAPACITY:
         return "a limit set by the caller has been reached";
+    case TQ_ERR_IO:
+        return "a file or a callback of the caller could not be read or written";
     default:
         return "unknown status";
     }

@@ -63,11 +63,6 @@ static size_t first_touched(const tq_cache *cache, size_t n_tokens)
     return page > cache->window_pages + 2 ? page - cache->window_pages - 2 : 0;
 }
 
-static bool writes(plan todo)
-{
-    return todo.receives || todo.encodes || todo.drops;
-}
-
 /* What the store needs besides copies of shared pages. */
 static needs count_needs(const tq_store *store, size_t end)
 {
@@ -123,40 +118,11 @@ static tq_status reserve_spares(tq_store *store, const needs *n)
     return status;
 }
 
-/* Copies the pages that will be written and have other owners too. The copies wait in a list; each knows its place. */
-static tq_status copy_shared(tq_store *store, size_t end, tq_page **copies)
+static bool is_written(const void *arg, size_t index)
 {
-    tq_status status = TQ_OK;
-    const size_t existing = tq_pages_of(store->track->n_tokens);
-    for (size_t i = first_touched(store->cache, store->track->n_tokens); status == TQ_OK && i < existing; i++) {
-        const tq_page *page = store->track->pages[i];
-        tq_page *copy;
-        if (writes(plan_page(store, i, end)) && atomic_load(&page->owners) > 1) {
-            status = tq_page_copy(store->cache, page, &copy);
-            if (status == TQ_OK) {
-                copy->index = i;
-                copy->next = *copies;
-                *copies = copy;
-            }
-        }
-    }
-    return status;
-}
-
-/* Puts the copies in the places of the shared pages, or frees them. */
-static void settle_copies(tq_store *store, tq_page *copies, bool keep)
-{
-    while (copies != NULL) {
-        tq_page *copy = copies;
-        copies = copy->next;
-        copy->next = NULL;
-        tq_page *loser = copy;
-        if (keep) {
-            loser = store->track->pages[copy->index];
-            store->track->pages[copy->index] = copy;
-        }
-        tq_page_release(store->cache, loser);
-    }
+    const tq_store *store = arg;
+    const plan todo = plan_page(store, index, store->track->n_tokens + store->kv->n_tokens);
+    return todo.receives || todo.encodes || todo.drops;
 }
 
 tq_status tq_store_begin(tq_store *store, tq_cache *cache, tq_form form, tq_track *track, const tq_kv *kv)
@@ -167,15 +133,14 @@ tq_status tq_store_begin(tq_store *store, tq_cache *cache, tq_form form, tq_trac
     }
     const size_t end = track->n_tokens + kv->n_tokens;
     const needs n = count_needs(store, end);
-    tq_page *copies = NULL;
     tq_status status = tq_track_reserve(cache, track, tq_pages_of(end));
     if (status == TQ_OK) {
         status = reserve_spares(store, &n);
     }
     if (status == TQ_OK) {
-        status = copy_shared(store, end, &copies);
+        status = tq_track_own(cache, track, first_touched(cache, track->n_tokens), tq_pages_of(track->n_tokens),
+                              is_written, store);
     }
-    settle_copies(store, copies, status == TQ_OK);
     if (status != TQ_OK) {
         tq_store_end(store);
     }

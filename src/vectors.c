@@ -338,3 +338,72 @@ tq_status tq_weighted_sum(const tq_codec *codec, const float *w, size_t w_stride
     tq_run(codec->context, sum_block, &work, blocks_of(n_q, tq_batch_rows(codec)));
     return TQ_OK;
 }
+
+/* --- rotation ------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct rotate_work {
+    const tq_codec *codec;
+    bool back;
+    const float *x;
+    size_t x_stride;
+    size_t n;
+    float *y;
+    size_t y_stride;
+} rotate_work;
+
+/* Rotations of the library are sqrt(dim) times orthogonal ones. */
+static void rotate_block(void *arg, size_t index)
+{
+    const rotate_work *work = arg;
+    const size_t dim = work->codec->code.dim;
+    const size_t begin = index * ROWS_PER_BLOCK;
+    const size_t end = begin + block_length(work->n, ROWS_PER_BLOCK, index);
+    const float root = sqrtf((float)dim);
+    for (size_t i = begin; i < end; i++) {
+        const float *x = work->x + i * work->x_stride;
+        float *y = work->y + i * work->y_stride;
+        if (work->back) {
+            tq_unrotate_vector(work->codec, x, y);
+        } else {
+            tq_rotate_vector(work->codec, x, y);
+        }
+        for (size_t j = 0; j < dim; j++) {
+            y[j] = work->back ? y[j] * root : y[j] / root;
+        }
+    }
+}
+
+static tq_status rotate(const tq_codec *codec, bool back, const float *x, size_t x_stride, size_t n, float *y,
+                        size_t y_stride)
+{
+    float_rows inputs;
+    float_rows outputs;
+    if (codec == NULL) {
+        return TQ_ERR_INVALID_ARGUMENT;
+    }
+    if (codec->family == TQ_FAMILY_HALF) {
+        return tq_fail(codec->context, TQ_ERR_UNSUPPORTED, "tq_rotate: f16 has no rotation");
+    }
+    if (!describe_rows(codec, &inputs, x, TQ_DTYPE_F32, x_stride, codec->code.dim, n) ||
+        !describe_rows(codec, &outputs, y, TQ_DTYPE_F32, y_stride, codec->code.dim, n)) {
+        return tq_fail(codec->context, TQ_ERR_INVALID_ARGUMENT,
+                       "tq_rotate: x or y is null, or the strides and n make no array");
+    }
+    if (!all_finite(codec, &inputs)) {
+        return tq_fail(codec->context, TQ_ERR_NONFINITE, "tq_rotate: x contains a NaN or an infinity");
+    }
+    rotate_work work = {codec, back, x, inputs.stride / sizeof *x, n, y, outputs.stride / sizeof *y};
+    tq_run(codec->context, rotate_block, &work, blocks_of(n, ROWS_PER_BLOCK));
+    return TQ_OK;
+}
+
+tq_status tq_rotate(const tq_codec *codec, const float *x, size_t x_stride, size_t n, float *y, size_t y_stride)
+{
+    return rotate(codec, false, x, x_stride, n, y, y_stride);
+}
+
+tq_status tq_unrotate(const tq_codec *codec, const float *x, size_t x_stride, size_t n, float *y, size_t y_stride)
+{
+    return rotate(codec, true, x, x_stride, n, y, y_stride);
+}

@@ -15,6 +15,7 @@ for compiler in "$CC" gcc clang; do
     command -v "$compiler" >/dev/null || continue
     try "$compiler" c c99 turboquant.h
     try "$compiler" c c11 turboquant.h
+    try "$compiler" c c11 turboquant_cache.h
 done
 for compiler in "$CXX" g++ clang++; do
     command -v "$compiler" >/dev/null || continue

@@ -13,6 +13,8 @@
 
 #define TQ_KERNEL(name) tq_##name##_avx2
 
+enum { LANES = 16, LANES_GROUP = 4 };
+
 typedef struct f32x16 {
     __m256 low, high;
 } f32x16;
@@ -27,6 +29,12 @@ TQ_INLINE i32x16 lanes_first(size_t n)
     static const int32_t window[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     const int32_t *mask = window + 16 - n;
     return (i32x16){_mm256_loadu_si256((const void *)mask), _mm256_loadu_si256((const void *)(mask + 8))};
+}
+
+/* How many of `count` elements the step that begins at i covers. */
+TQ_INLINE size_t lanes_left(size_t count, size_t i)
+{
+    return count - i < LANES ? count - i : LANES;
 }
 
 TQ_INLINE f32x16 lanes_load(const float *x)
@@ -61,18 +69,17 @@ TQ_INLINE void lanes_store_part(float *y, size_t n, f32x16 a)
 }
 
 /* Sixteen 16-bit elements, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u16(const void *x)
+{
+    const __m128i *words = x;
+    return (i32x16){_mm256_cvtepu16_epi32(_mm_loadu_si128(words)), _mm256_cvtepu16_epi32(_mm_loadu_si128(words + 1))};
+}
+
 TQ_INLINE i32x16 lanes_load_u16_part(const void *x, size_t n)
 {
-    __m256i words;
-    if (n == 16) {
-        words = _mm256_loadu_si256(x);
-    } else {
-        uint16_t copy[16] = {0};
-        memcpy(copy, x, n * sizeof *copy);
-        words = _mm256_loadu_si256((const void *)copy);
-    }
-    return (i32x16){_mm256_cvtepu16_epi32(_mm256_castsi256_si128(words)),
-                    _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1))};
+    uint16_t copy[16] = {0};
+    memcpy(copy, x, n * sizeof *copy);
+    return lanes_load_u16(copy);
 }
 
 TQ_INLINE void store_words(void *y, size_t n, __m256i words)
@@ -170,6 +177,128 @@ TQ_INLINE int lanes_all_below(i32x16 a, uint32_t limit)
     const __m256i most = _mm256_max_epu32(a.low, a.high);
     const __m256i reached = _mm256_cmpeq_epi32(_mm256_max_epu32(most, _mm256_set1_epi32((int)limit)), most);
     return _mm256_testz_si256(reached, reached);
+}
+
+TQ_INLINE f32x16 lanes_all(float value)
+{
+    const __m256 all = _mm256_set1_ps(value);
+    return (f32x16){all, all};
+}
+
+TQ_INLINE f32x16 lanes_add(f32x16 a, f32x16 b)
+{
+    return (f32x16){_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+
+TQ_INLINE f32x16 lanes_sub(f32x16 a, f32x16 b)
+{
+    return (f32x16){_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
+}
+
+TQ_INLINE f32x16 lanes_mul(f32x16 a, f32x16 b)
+{
+    return (f32x16){_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+
+/* a * b + c, rounded once. */
+TQ_INLINE f32x16 lanes_fused(f32x16 a, f32x16 b, f32x16 c)
+{
+    return (f32x16){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+
+/* The sum of the lanes as a tree of distance 8, 4, 2, 1. */
+TQ_INLINE float lanes_sum(f32x16 a)
+{
+    const __m256 eight = _mm256_add_ps(a.low, a.high);
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/* Butterflies of distance 1, 2, 4 between the lanes of one register: see lanes_avx512.h. */
+TQ_INLINE __m256 butterflies8(__m256 a)
+{
+    const __m256 sign1 = _mm256_setr_ps(1, -1, 1, -1, 1, -1, 1, -1);
+    const __m256 sign2 = _mm256_setr_ps(1, 1, -1, -1, 1, 1, -1, -1);
+    const __m256 sign4 = _mm256_setr_ps(1, 1, 1, 1, -1, -1, -1, -1);
+    a = _mm256_fmadd_ps(a, sign1, _mm256_permute_ps(a, 0xB1));
+    a = _mm256_fmadd_ps(a, sign2, _mm256_permute_ps(a, 0x4E));
+    return _mm256_fmadd_ps(a, sign4, _mm256_permute2f128_ps(a, a, 0x01));
+}
+
+/* Butterflies of distance 1, 2, 4, 8 between lanes. */
+TQ_INLINE f32x16 lanes_butterflies(f32x16 a)
+{
+    const __m256 u = butterflies8(a.low);
+    const __m256 v = butterflies8(a.high);
+    return (f32x16){_mm256_add_ps(u, v), _mm256_sub_ps(u, v)};
+}
+
+/* a, with zero in all lanes but the first n. */
+TQ_INLINE f32x16 lanes_keep(f32x16 a, size_t n)
+{
+    return lanes_from_bits(lanes_and(lanes_bits(a), lanes_first(n)));
+}
+
+/* Up to sixteen f32 to look up by index. */
+typedef f32x16 f32_table;
+
+TQ_INLINE f32_table lanes_table(const float *values, size_t n)
+{
+    return lanes_load_part(values, n);
+}
+
+TQ_INLINE __m256 lookup8(f32_table table, unsigned bits, __m256i index)
+{
+    const __m256 low = _mm256_permutevar8x32_ps(table.low, index); /* By index mod 8. */
+    if (bits <= 3) {
+        return low;
+    }
+    const __m256 high = _mm256_permutevar8x32_ps(table.high, index);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+}
+
+/* values[index] for a table of 2^bits values. */
+TQ_INLINE f32x16 lanes_lookup(f32_table table, unsigned bits, i32x16 index)
+{
+    return (f32x16){lookup8(table, bits, index.low), lookup8(table, bits, index.high)};
+}
+
+TQ_INLINE f32x16 lanes_gather(const float *values, i32x16 index)
+{
+    return (f32x16){_mm256_i32gather_ps(values, index.low, sizeof *values),
+                    _mm256_i32gather_ps(values, index.high, sizeof *values)};
+}
+
+TQ_INLINE __m256i step8(__m256i index, __m256 y, __m256 threshold, __m256i step)
+{
+    const __m256i reached = _mm256_castps_si256(_mm256_cmp_ps(y, threshold, _CMP_GE_OQ));
+    return _mm256_add_epi32(index, _mm256_and_si256(reached, step));
+}
+
+/* index + (y >= threshold ? step : 0) */
+TQ_INLINE i32x16 lanes_step(i32x16 index, f32x16 y, f32x16 threshold, unsigned step)
+{
+    const __m256i steps = _mm256_set1_epi32((int)step);
+    return (i32x16){step8(index.low, y.low, threshold.low, steps), step8(index.high, y.high, threshold.high, steps)};
+}
+
+/* The low bytes of the lanes of a, then of b; all are below 256. */
+TQ_INLINE void lanes_store_u8(uint8_t *y, i32x16 a, i32x16 b)
+{
+    const __m256i words_a = _mm256_packus_epi32(a.low, a.high);
+    const __m256i words_b = _mm256_packus_epi32(b.low, b.high);
+    const __m256i fours = _mm256_packus_epi16(words_a, words_b); /* Of a, a, b, b; twice. */
+    _mm256_storeu_si256((void *)y, _mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+}
+
+/* Bit l tells whether lane l is at least 0. */
+TQ_INLINE unsigned lanes_not_negative(f32x16 a)
+{
+    const __m256 zero = _mm256_setzero_ps();
+    const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, zero, _CMP_GE_OQ));
+    const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.high, zero, _CMP_GE_OQ));
+    return (unsigned)(high << 8 | low);
 }
 
 #endif /* TQ_LANES_AVX2_H */

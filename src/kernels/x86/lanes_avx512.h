@@ -15,12 +15,20 @@
 
 #define TQ_KERNEL(name) tq_##name##_avx512
 
+enum { LANES = 16, LANES_GROUP = 8 }; /* LANES_GROUP values at once leave registers for temporaries. */
+
 typedef __m512 f32x16;
 typedef __m512i i32x16;
 
 TQ_INLINE __mmask16 lanes_first(size_t n)
 {
     return (__mmask16)_bzhi_u32(0xFFFF, (unsigned)n);
+}
+
+/* How many of `count` elements the step that begins at i covers. */
+TQ_INLINE size_t lanes_left(size_t count, size_t i)
+{
+    return count - i < LANES ? count - i : LANES;
 }
 
 TQ_INLINE f32x16 lanes_load(const float *x)
@@ -130,6 +138,103 @@ TQ_INLINE i32x16 lanes_shift_right(i32x16 a, int bits)
 TQ_INLINE int lanes_all_below(i32x16 a, uint32_t limit)
 {
     return _mm512_cmpge_epu32_mask(a, lanes_all_i32(limit)) == 0;
+}
+
+TQ_INLINE f32x16 lanes_all(float value)
+{
+    return _mm512_set1_ps(value);
+}
+
+TQ_INLINE f32x16 lanes_add(f32x16 a, f32x16 b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+TQ_INLINE f32x16 lanes_sub(f32x16 a, f32x16 b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+TQ_INLINE f32x16 lanes_mul(f32x16 a, f32x16 b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+/* a * b + c, rounded once. */
+TQ_INLINE f32x16 lanes_fused(f32x16 a, f32x16 b, f32x16 c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+/* The sum of the lanes as a tree of distance 8, 4, 2, 1. */
+TQ_INLINE float lanes_sum(f32x16 a)
+{
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/* Butterflies of distance 1, 2, 4, 8 between lanes. The sign of one partner is a factor of a fused multiplication and
+ * addition, which rounds like an addition because the product is exact. */
+TQ_INLINE f32x16 lanes_butterflies(f32x16 a)
+{
+    const __m512 sign1 = _mm512_setr_ps(1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1);
+    const __m512 sign2 = _mm512_setr_ps(1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1);
+    const __m512 sign4 = _mm512_setr_ps(1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1);
+    const __m512 sign8 = _mm512_setr_ps(1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1);
+    a = _mm512_fmadd_ps(a, sign1, _mm512_permute_ps(a, 0xB1));
+    a = _mm512_fmadd_ps(a, sign2, _mm512_permute_ps(a, 0x4E));
+    a = _mm512_fmadd_ps(a, sign4, _mm512_shuffle_f32x4(a, a, 0xB1));
+    return _mm512_fmadd_ps(a, sign8, _mm512_shuffle_f32x4(a, a, 0x4E));
+}
+
+/* a, with zero in all lanes but the first n. */
+TQ_INLINE f32x16 lanes_keep(f32x16 a, size_t n)
+{
+    return _mm512_maskz_mov_ps(lanes_first(n), a);
+}
+
+/* Up to sixteen f32 to look up by index: table[index mod 16]. */
+typedef __m512 f32_table;
+
+TQ_INLINE f32_table lanes_table(const float *values, size_t n)
+{
+    return lanes_load_part(values, n);
+}
+
+/* values[index] for a table of 2^bits values. */
+TQ_INLINE f32x16 lanes_lookup(f32_table table, unsigned bits, i32x16 index)
+{
+    (void)bits;
+    return _mm512_permutexvar_ps(index, table);
+}
+
+TQ_INLINE f32x16 lanes_gather(const float *values, i32x16 index)
+{
+    return _mm512_i32gather_ps(index, values, sizeof *values);
+}
+
+/* index + (y >= threshold ? step : 0) */
+TQ_INLINE i32x16 lanes_step(i32x16 index, f32x16 y, f32x16 threshold, unsigned step)
+{
+    const __mmask16 reached = _mm512_cmp_ps_mask(y, threshold, _CMP_GE_OQ);
+    return _mm512_mask_add_epi32(index, reached, index, lanes_all_i32(step));
+}
+
+/* The low bytes of the lanes of a, then of b. */
+TQ_INLINE void lanes_store_u8(uint8_t *y, i32x16 a, i32x16 b)
+{
+    const __m256i every4th = _mm256_setr_epi8(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68, 72,
+                                              76, 80, 84, 88, 92, 96, 100, 104, 108, 112, 116, 120, 124);
+    const __m512i bytes = _mm512_permutex2var_epi8(a, _mm512_castsi256_si512(every4th), b);
+    _mm256_storeu_si256((void *)y, _mm512_castsi512_si256(bytes));
+}
+
+/* Bit l tells whether lane l is at least 0. */
+TQ_INLINE unsigned lanes_not_negative(f32x16 a)
+{
+    return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GE_OQ);
 }
 
 #endif /* TQ_LANES_AVX512_H */
