@@ -22,8 +22,8 @@
  * vectors. Bands that are statistical widen with the standard error, nothing else changes. */
 int quick(void);
 
-/* Bytes that guarded buffers keep from the inaccessible page behind them: none, except that with TQ_TEST_EMULATED in the
- * environment they are those of a masked load. qemu 7.2 loads what the mask leaves out, which processors do not. */
+/* Bytes that guarded buffers keep from the inaccessible page behind them: none, except that with TQ_TEST_EMULATED in
+ * the environment they are those of a masked load. qemu 7.2 loads what the mask leaves out, which processors do not. */
 size_t guard_distance(void);
 
 /* Statuses. */
