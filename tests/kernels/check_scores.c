@@ -57,7 +57,9 @@ static void expect_scores(trial *t, const scores_trial *s)
 void check_lloyd_scores(trial *t)
 {
     scores_trial s;
-    draw_scores(t, t->bench != NULL ? LLOYD : LLOYD | PROD, &s);
+    if (!draw_scores(t, t->bench != NULL ? LLOYD : LLOYD | PROD, &s)) {
+        return;
+    }
     while (next_backend(t)) {
         TIMED(t, t->kernels->lloyd_scores(s.code, s.q, s.n_q, s.rows, s.n, s.scores->data, s.stride));
     }
@@ -79,7 +81,9 @@ void check_trellis_scores(trial *t)
 void check_half_scores(trial *t)
 {
     scores_trial s;
-    draw_scores(t, HALVES, &s);
+    if (!draw_scores(t, HALVES, &s)) {
+        return;
+    }
     while (next_backend(t)) {
         TIMED(t, t->kernels->half_scores(t->dim, s.q, s.n_q, s.rows, s.n, s.scores->data, s.stride));
     }
@@ -90,7 +94,9 @@ void check_sign_scores(trial *t)
 {
     scores_trial s;
     double lengths[MAX_ROWS];
-    draw_scores(t, PROD, &s);
+    if (!draw_scores(t, PROD, &s)) {
+        return;
+    }
     for (size_t k = 0; k < s.n; k++) {
         lengths[k] = residual_length(s.code, s.rows, k) * sqrt((double)t->dim);
     }

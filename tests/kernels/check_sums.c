@@ -67,7 +67,9 @@ static bool draw_sums(trial *t, unsigned families, sums_trial *s)
 void check_lloyd_sum(trial *t)
 {
     sums_trial s;
-    draw_sums(t, t->bench != NULL ? LLOYD : LLOYD | PROD, &s);
+    if (!draw_sums(t, t->bench != NULL ? LLOYD : LLOYD | PROD, &s)) {
+        return;
+    }
     while (next_backend(t)) {
         TIMED(t, t->kernels->lloyd_sum(s.code, s.w, s.w_stride, s.n_q, s.rows, s.n, s.sums->data));
     }
@@ -89,7 +91,9 @@ void check_trellis_sum(trial *t)
 void check_sign_sum(trial *t)
 {
     sums_trial s;
-    draw_sums(t, PROD, &s);
+    if (!draw_sums(t, PROD, &s)) {
+        return;
+    }
     while (next_backend(t)) {
         TIMED(t, t->kernels->sign_sum(s.code, s.w, s.w_stride, s.n_q, s.rows, s.n, s.sums->data));
     }
@@ -99,7 +103,9 @@ void check_sign_sum(trial *t)
 void check_half_sum(trial *t)
 {
     sums_trial s;
-    draw_sums(t, HALVES, &s);
+    if (!draw_sums(t, HALVES, &s)) {
+        return;
+    }
     while (next_backend(t)) {
         TIMED(t, t->kernels->half_sum(t->dim, s.w, s.w_stride, s.n_q, s.rows, s.n, s.sums->data));
     }

@@ -3,6 +3,8 @@
  * Drawing, guarding and comparing the arguments of kernels; see trial.h. */
 #include "trial.h"
 
+#include "half.h"
+
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -78,13 +80,6 @@ size_t draw_stride(trial *t, size_t n)
     return stride;
 }
 
-static float from_bits(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 void fill_floats(trial *t, float *x, size_t n)
 {
     const float small_or_large = draw(t, 2) ? 0x1p93F : 0x1p-93F;
@@ -98,7 +93,7 @@ void fill_floats(trial *t, float *x, size_t n)
             x[i] = all_zero || bits & 1 ? (bits & 2 ? -0.0F : 0.0F) : value;
             break;
         case DENORMALS:
-            x[i] = from_bits(bits & 0x807FFFFF);
+            x[i] = tq_f32_from_bits(bits & 0x807FFFFF);
             break;
         case TIES: /* Few bits: sums are exact, and often equal. */
             x[i] = scale * (float)((int)(bits % 9) - 4);
@@ -324,7 +319,7 @@ static void expect_close(trial *t, const output *out)
         memcpy(&got, out->actual + i * sizeof got, sizeof got);
         const double allowed = t->tolerance * out->unit[i];
         const double difference = fabs((double)got - (double)wanted);
-        if (!(difference <= allowed) && memcmp(&got, &wanted, sizeof got) != 0) {
+        if (!(difference <= allowed) && tq_f32_bits(got) != tq_f32_bits(wanted)) {
             complain(t, "%s[%zu] is %.9g, scalar's is %.9g: off by %.3g, or %.3g units, the contract is %.3g",
                      out->name, i, (double)got, (double)wanted, difference, difference / out->unit[i], t->tolerance);
             return;
