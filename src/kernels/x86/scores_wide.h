@@ -64,25 +64,25 @@ TQ_INLINE void score_block(row_kind kind, const level_tables *tables, size_t n_q
 /* All keys of a chunk with n_q queries. `kind` and `n_q` are constants. */
 TQ_INLINE void score_chunk(row_kind kind, size_t n_q, score_work *work)
 {
-    const row_codes *codes = work->codes;
+    const row_codes codes = *work->codes; /* A copy that no store may change. */
     const size_t n_keys = least(SUMS_AT_ONCE / n_q, MOST_KEYS);
-    const level_tables tables = make_tables(kind, codes->dim, codes->levels);
+    const level_tables tables = make_tables(kind, codes.dim, codes.levels);
     const uint8_t *row = work->rows;
     for (size_t k = 0; k < work->n; k += n_keys) {
         const uint8_t *keys[MOST_KEYS];
         wide sums[MOST_QUERIES * MOST_KEYS];
         float totals[MOST_QUERIES * MOST_KEYS];
         for (size_t r = 0; r < n_keys; r++) {
-            work->factors[k + r] = tq_load_le16(row + codes->factor_at);
-            keys[r] = row + codes->codes_at;
-            row += k + r + 1 < work->n ? codes->row_bytes : 0;
+            work->factors[k + r] = tq_load_le16(row + codes.factor_at);
+            keys[r] = row + codes.codes_at;
+            row += k + r + 1 < work->n ? codes.row_bytes : 0;
         }
         TQ_UNROLL
         for (size_t s = 0; s < n_q * n_keys; s++) {
             sums[s] = wide_all(0);
         }
-        for (size_t block = 0; block < codes->n_blocks; block++) {
-            score_block(kind, &tables, n_q, n_keys, work->q, codes->n_blocks, keys, block, sums);
+        for (size_t block = 0; block < codes.n_blocks; block++) {
+            score_block(kind, &tables, n_q, n_keys, work->q, codes.n_blocks, keys, block, sums);
         }
         TQ_UNROLL
         for (size_t s = 0; s < n_q * n_keys; s += 4) {

@@ -16,7 +16,7 @@
 
 #include "kernels/x86/rows_wide.h"
 
-enum { MOST_SUMS = SUMS_AT_ONCE / REGISTERS };
+enum { MOST_SUMS = 4 };
 
 /* The rows of a chunk that have a weight. */
 typedef struct sum_work {
@@ -72,7 +72,7 @@ typedef void sum_function(const sum_work *work);
 #define SUM(name, bits, trellis, n_sums)                                                                               \
     static void sum_##name##_##n_sums(const sum_work *work)                                                            \
     {                                                                                                                  \
-        sum_chunk((row_kind){bits, trellis}, least(n_sums, MOST_SUMS), work);                                          \
+        sum_chunk((row_kind){bits, trellis}, n_sums, work);                                                             \
     }
 #define SUMS_OF(name, bits, trellis)                                                                                   \
     SUM(name, bits, trellis, 1) SUM(name, bits, trellis, 2) SUM(name, bits, trellis, 4)
