@@ -41,8 +41,8 @@ typedef struct row_kind {
 /* What look-ups need of a code. */
 typedef struct level_tables {
     size_t dim;
-    wide low, high;         /* Levels 0 to 15, repeated if they are fewer; 16 to 31. */
-    __m512i bytes[4][2];    /* 8 bits: byte p of positive level 64 h + i. */
+    wide low, high;      /* Levels 0 to 15, repeated if they are fewer; 16 to 31. */
+    __m512i bytes[4][2]; /* 8 bits: byte p of positive level 64 h + i. */
     __m512i bits_at[2];  /* Trellis: where the bytes of eight coordinates lie, in either half of a group. */
 } level_tables;
 
@@ -88,7 +88,8 @@ TQ_INLINE size_t row_grain(row_kind kind)
 TQ_INLINE wide repeated_levels(const float *levels, size_t count)
 {
     const __m512i mask = _mm512_set1_epi32((int)(count - 1));
-    const __m512i place = _mm512_and_si512(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), mask);
+    const __m512i place =
+        _mm512_and_si512(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), mask);
     return _mm512_permutexvar_ps(place, wide_load(levels, count));
 }
 
@@ -110,8 +111,8 @@ TQ_INLINE void split_levels(const float *levels, __m512i bytes[4][2])
  * 8 (i - 1) .., byte 1 those of 8 i .., bytes 2 and 3 the planes of n. The index -1 means byte 63. */
 TQ_INLINE void find_bits(size_t dim, __m512i bits_at[2])
 {
-    const __m512i ones = _mm512_setr_epi64(0, 0x01010101, 0x02020202, 0x03030303, 0x04040404, 0x05050505, 0x06060606,
-                                           0x07070707);
+    const __m512i ones =
+        _mm512_setr_epi64(0, 0x01010101, 0x02020202, 0x03030303, 0x04040404, 0x05050505, 0x06060606, 0x07070707);
     const __m512i first = _mm512_add_epi8(_mm512_set1_epi64(0x201000FF), ones);
     const __mmask64 seam = dim <= TRELLIS_GROUP ? 1 : 0; /* The last coded bits are in the same group as the first. */
     bits_at[0] = _mm512_mask_mov_epi8(first, seam, _mm512_set1_epi8((char)(dim / 8 - 1)));
@@ -150,8 +151,8 @@ TQ_INLINE __m512i load_3_bits(const uint8_t *low, const uint8_t *high)
     return _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), low_bits, high_bit, 0xCA); /* Where 3 has ones, the former. */
 }
 
-/* Coded bits and cells of 128 coordinates: in each quarter the sixteen bytes of one plane, u, n, n. The last quarter ends
- * with the byte of u before the first one, unless that is in the same group. */
+/* Coded bits and cells of 128 coordinates: in each quarter the sixteen bytes of one plane, u, n, n. The last quarter
+ * ends with the byte of u before the first one, unless that is in the same group. */
 TQ_INLINE __m512i load_group(unsigned bits, size_t dim, const uint8_t *u, size_t group)
 {
     const size_t plane_bytes = dim / 8;

@@ -2,8 +2,9 @@
  *
  * Scores of encoded rows, for the backends whose row_levels_*.h was included before:
  *
- *     lloyd_scores, trellis_scores    for k, i: scores[i * stride + k] = s_k / dim * sum over j: q[i * dim + j] * level_kj
- *     sign_scores                     for k, i: scores[i * stride + k] += |r_k| * sum over j: q[i * dim + j] * sign_kj
+ *     lloyd_scores, trellis_scores    for k, i: scores[i * stride + k] = s_k / dim * sum over j: q[i * dim + j] *
+ * level_kj sign_scores                     for k, i: scores[i * stride + k] += |r_k| * sum over j: q[i * dim + j] *
+ * sign_kj
  *
  * Levels are f32 as in the scalar backend, looked up in registers and multiplied at once: nothing is rounded but sums.
  * The query is ordered first, as row_levels_*.h says, and filled up with zeros:
@@ -97,13 +98,16 @@ TQ_INLINE void score_chunk(row_kind kind, size_t n_q, score_work *work)
 typedef void score_function(score_work *work);
 
 #define SCORES(name, bits, trellis, n_q)                                                                               \
-    static void score_##name##_##n_q(score_work *work)                                                           \
+    static void score_##name##_##n_q(score_work *work)                                                                 \
     {                                                                                                                  \
         score_chunk((row_kind){bits, trellis}, n_q, work);                                                             \
     }
 #define SCORES_OF(name, bits, trellis)                                                                                 \
     SCORES(name, bits, trellis, 1) SCORES(name, bits, trellis, 2) SCORES(name, bits, trellis, 4)
-#define NAMES_OF(name) {score_##name##_1, score_##name##_2, score_##name##_4}
+#define NAMES_OF(name)                                                                                                 \
+    {                                                                                                                  \
+        score_##name##_1, score_##name##_2, score_##name##_4                                                           \
+    }
 
 SCORES_OF(lloyd1, 1, false)
 SCORES_OF(lloyd2, 2, false)
@@ -114,8 +118,8 @@ SCORES_OF(trellis2, 2, true)
 SCORES_OF(trellis3, 3, true)
 SCORES_OF(trellis4, 4, true)
 
-static score_function *const SCORE_CHUNK[KINDS][3] = {NAMES_OF(lloyd1),   NAMES_OF(lloyd2),   NAMES_OF(lloyd3),
-                                                      NAMES_OF(lloyd4),   NAMES_OF(lloyd8),   NAMES_OF(trellis2),
+static score_function *const SCORE_CHUNK[KINDS][3] = {NAMES_OF(lloyd1),   NAMES_OF(lloyd2),  NAMES_OF(lloyd3),
+                                                      NAMES_OF(lloyd4),   NAMES_OF(lloyd8),  NAMES_OF(trellis2),
                                                       NAMES_OF(trellis3), NAMES_OF(trellis4)};
 
 /* scores = factor * totals, or += */

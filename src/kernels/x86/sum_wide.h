@@ -22,9 +22,9 @@ enum { MOST_SUMS = 4 };
 typedef struct sum_work {
     const row_codes *codes;
     size_t n;
-    const uint8_t *rows[CHUNK];     /* Their codes. */
+    const uint8_t *rows[CHUNK];      /* Their codes. */
     float weights[MOST_SUMS][CHUNK]; /* Times scales. */
-    float *sums;                    /* Ordered. */
+    float *sums;                     /* Ordered. */
 } sum_work;
 
 /* Adds a chunk to n_sums sums. `kind` and `n_sums` are constants. */
@@ -72,11 +72,13 @@ typedef void sum_function(const sum_work *work);
 #define SUM(name, bits, trellis, n_sums)                                                                               \
     static void sum_##name##_##n_sums(const sum_work *work)                                                            \
     {                                                                                                                  \
-        sum_chunk((row_kind){bits, trellis}, n_sums, work);                                                             \
+        sum_chunk((row_kind){bits, trellis}, n_sums, work);                                                            \
     }
-#define SUMS_OF(name, bits, trellis)                                                                                   \
-    SUM(name, bits, trellis, 1) SUM(name, bits, trellis, 2) SUM(name, bits, trellis, 4)
-#define NAMES_OF(name) {sum_##name##_1, sum_##name##_2, sum_##name##_4}
+#define SUMS_OF(name, bits, trellis) SUM(name, bits, trellis, 1) SUM(name, bits, trellis, 2) SUM(name, bits, trellis, 4)
+#define NAMES_OF(name)                                                                                                 \
+    {                                                                                                                  \
+        sum_##name##_1, sum_##name##_2, sum_##name##_4                                                                 \
+    }
 
 SUMS_OF(lloyd1, 1, false)
 SUMS_OF(lloyd2, 2, false)
@@ -87,8 +89,8 @@ SUMS_OF(trellis2, 2, true)
 SUMS_OF(trellis3, 3, true)
 SUMS_OF(trellis4, 4, true)
 
-static sum_function *const SUM_CHUNK[KINDS][3] = {NAMES_OF(lloyd1),   NAMES_OF(lloyd2),   NAMES_OF(lloyd3),
-                                                  NAMES_OF(lloyd4),   NAMES_OF(lloyd8),   NAMES_OF(trellis2),
+static sum_function *const SUM_CHUNK[KINDS][3] = {NAMES_OF(lloyd1),   NAMES_OF(lloyd2),  NAMES_OF(lloyd3),
+                                                  NAMES_OF(lloyd4),   NAMES_OF(lloyd8),  NAMES_OF(trellis2),
                                                   NAMES_OF(trellis3), NAMES_OF(trellis4)};
 
 /* Finds the rows of a chunk that have a weight in one of n_sums sums. */

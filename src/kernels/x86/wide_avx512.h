@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A register of f32 as AVX-512 has it: sixteen. wide_avx2.h gives the same names to eight, so that a kernel in which only
- * the width differs is written once, in a file <stage>_wide.h.
+ * A register of f32 as AVX-512 has it: sixteen. wide_avx2.h gives the same names to eight, so that a kernel in which
+ * only the width differs is written once, in a file <stage>_wide.h.
  *
  * Loads and stores touch the first n <= WIDE elements in memory only; loads fill up with zeros. */
 #ifndef TQ_WIDE_AVX512_H
