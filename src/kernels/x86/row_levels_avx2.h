@@ -36,9 +36,9 @@ typedef struct row_kind {
 
 /* What look-ups need of a code. */
 typedef struct level_tables {
-    size_t dim;
     __m256i bytes[4];    /* Byte p of sixteen levels, in both halves. */
     const float *levels; /* 8 bits. */
+    size_t dim;
 } level_tables;
 
 typedef struct row_block {
