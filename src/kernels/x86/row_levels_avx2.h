@@ -28,6 +28,9 @@
 
 enum { BLOCK = 32, REGISTERS = 4, KEYS_TOGETHER = 1 };
 
+/* A dimension for which scores of trellis codes have code of their own: none. */
+enum { USUAL_DIM = 0 };
+
 /* A format as a constant: 1, 2, 3, 4 or 8 bits of a Lloyd-Max code, or 2 to 4 of a trellis code. */
 typedef struct row_kind {
     unsigned bits;

@@ -32,6 +32,10 @@
 
 enum { BLOCK = 64, REGISTERS = 4, KEYS_TOGETHER = 4, TRELLIS_GROUP = 128 };
 
+/* A dimension for which scores of trellis codes have code of their own, with its two blocks written out: 10 % faster.
+ */
+enum { USUAL_DIM = 128 };
+
 /* A format as a constant: 1, 2, 3, 4 or 8 bits of a Lloyd-Max code, or 2 to 4 of a trellis code. */
 typedef struct row_kind {
     unsigned bits;

@@ -23,36 +23,38 @@ typedef struct row_codes {
     size_t n_blocks;
 } row_codes;
 
-TQ_INLINE row_codes lloyd_codes(const tq_code *code)
+TQ_INLINE row_codes codes_of(const tq_code *code, row_kind kind, const float *levels)
 {
-    return (row_codes){.kind = {code->bits, false},
+    return (row_codes){.kind = kind,
                        .dim = code->dim,
                        .row_bytes = code->row_bytes,
                        .codes_at = code->codes_at,
-                       .levels = code->centroids,
+                       .levels = levels,
                        .is_scale = true,
                        .n_blocks = (code->dim + BLOCK - 1) / BLOCK};
 }
 
-/* `levels` has room for 32. */
-TQ_INLINE row_codes trellis_codes(const tq_code *code, float *levels)
+TQ_INLINE row_codes lloyd_codes(const tq_code *code)
 {
-    row_codes codes = lloyd_codes(code);
-    for (size_t i = 0; i < (size_t)2 << code->bits; i++) {
+    return codes_of(code, (row_kind){code->bits, false}, code->centroids);
+}
+
+enum { TRELLIS_LEVELS = 32 };
+
+/* Fills in `levels`; what a code has less than TRELLIS_LEVELS is never looked up. */
+TQ_INLINE row_codes trellis_codes(const tq_code *code, float levels[TRELLIS_LEVELS])
+{
+    for (size_t i = 0; i < TRELLIS_LEVELS; i++) {
         levels[i] = ((float)code->trellis.k[i] + 0.5F) * code->trellis.step;
     }
-    codes.kind.trellis = true;
-    codes.levels = levels;
-    return codes;
+    return codes_of(code, (row_kind){code->bits, true}, levels);
 }
 
 TQ_INLINE row_codes sign_codes(const tq_code *code)
 {
     static const float signs[2] = {-1, 1};
-    row_codes codes = lloyd_codes(code);
-    codes.kind.bits = 1;
+    row_codes codes = codes_of(code, (row_kind){1, false}, signs);
     codes.codes_at = code->signs_at;
-    codes.levels = signs;
     codes.factor_at = TQ_CODE_RESIDUAL_AT;
     codes.is_scale = false;
     return codes;

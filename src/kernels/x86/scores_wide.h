@@ -2,9 +2,8 @@
  *
  * Scores of encoded rows, for the backends whose row_levels_*.h was included before:
  *
- *     lloyd_scores, trellis_scores    for k, i: scores[i * stride + k] = s_k / dim * sum over j: q[i * dim + j] *
- * level_kj sign_scores                     for k, i: scores[i * stride + k] += |r_k| * sum over j: q[i * dim + j] *
- * sign_kj
+ *     lloyd_scores, trellis_scores    for k, i: scores[i * stride + k] = s_k / dim * sum over j: q_ij * level_kj
+ *     sign_scores                     for k, i: scores[i * stride + k] += |r_k| * sum over j: q_ij * sign_kj
  *
  * Levels are f32 as in the scalar backend, looked up in registers and multiplied at once: nothing is rounded but sums.
  * The query is ordered first, as row_levels_*.h says, and filled up with zeros:
@@ -62,12 +61,12 @@ TQ_INLINE void score_block(row_kind kind, const level_tables *tables, size_t n_q
     }
 }
 
-/* All keys of a chunk with n_q queries. `kind` and `n_q` are constants. */
-TQ_INLINE void score_chunk(row_kind kind, size_t n_q, score_work *work)
+/* All keys of a chunk with n_q queries. All but `work` are constants; is_usual: dim is USUAL_DIM, two blocks. */
+TQ_INLINE void score_chunk(row_kind kind, size_t n_q, bool is_usual, score_work *work)
 {
     const row_codes codes = *work->codes; /* A copy that no store may change. */
     const size_t n_keys = least(SUMS_AT_ONCE / n_q, MOST_KEYS);
-    const level_tables tables = make_tables(kind, codes.dim, codes.levels);
+    const level_tables tables = make_tables(kind, is_usual ? USUAL_DIM : codes.dim, codes.levels);
     const uint8_t *row = work->rows;
     for (size_t k = 0; k < work->n; k += n_keys) {
         const uint8_t *keys[MOST_KEYS];
@@ -82,7 +81,11 @@ TQ_INLINE void score_chunk(row_kind kind, size_t n_q, score_work *work)
         for (size_t s = 0; s < n_q * n_keys; s++) {
             sums[s] = wide_all(0);
         }
-        for (size_t block = 0; block < codes.n_blocks; block++) {
+        if (is_usual) {
+            score_block(kind, &tables, n_q, n_keys, work->q, 2, keys, 0, sums);
+            score_block(kind, &tables, n_q, n_keys, work->q, 2, keys, 1, sums);
+        }
+        for (size_t block = 0; !is_usual && block < codes.n_blocks; block++) {
             score_block(kind, &tables, n_q, n_keys, work->q, codes.n_blocks, keys, block, sums);
         }
         TQ_UNROLL
@@ -100,7 +103,11 @@ typedef void score_function(score_work *work);
 #define SCORES(name, bits, trellis, n_q)                                                                               \
     static void score_##name##_##n_q(score_work *work)                                                                 \
     {                                                                                                                  \
-        score_chunk((row_kind){bits, trellis}, n_q, work);                                                             \
+        if ((trellis) && USUAL_DIM != 0 && work->codes->dim == USUAL_DIM) {                                            \
+            score_chunk((row_kind){bits, trellis}, n_q, true, work);                                                   \
+        } else {                                                                                                       \
+            score_chunk((row_kind){bits, trellis}, n_q, false, work);                                                  \
+        }                                                                                                              \
     }
 #define SCORES_OF(name, bits, trellis)                                                                                 \
     SCORES(name, bits, trellis, 1) SCORES(name, bits, trellis, 2) SCORES(name, bits, trellis, 4)
@@ -186,7 +193,7 @@ void TQ_KERNEL(lloyd_scores)(const tq_code *code, const float *q, size_t n_q, co
 void TQ_KERNEL(trellis_scores)(const tq_code *code, const float *q, size_t n_q, const uint8_t *rows, size_t n,
                                float *scores, size_t stride)
 {
-    float levels[32];
+    float levels[TRELLIS_LEVELS];
     const row_codes codes = trellis_codes(code, levels);
     score_rows(&codes, q, n_q, rows, n, false, scores, stride);
 }

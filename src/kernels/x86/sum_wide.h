@@ -10,7 +10,9 @@
  *
  *     ordered sums   [sum][block][register][lane]
  *
- * and brought back in the end; what lies beyond dim in the last block is dropped. WITHIN 2e-6: f32 throughout. */
+ * and brought back in the end; what lies beyond dim in the last block is dropped. WITHIN 2e-6. Products are rounded
+ * before they are added, in the order of rows, as in the scalar backend: where a sum is large already, a call that
+ * rounds otherwise is off by more than 2e-6 of what it adds. */
 #ifndef TQ_SUM_WIDE_H
 #define TQ_SUM_WIDE_H
 
@@ -162,7 +164,7 @@ void TQ_KERNEL(lloyd_sum)(const tq_code *code, const float *w, size_t w_stride, 
 void TQ_KERNEL(trellis_sum)(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *rows,
                             size_t n, float *sums)
 {
-    float levels[32];
+    float levels[TRELLIS_LEVELS];
     const row_codes codes = trellis_codes(code, levels);
     sum_rows(&codes, w, w_stride, n_q, rows, n, sums);
 }
