@@ -45,8 +45,7 @@ TQ_INLINE i32x16 step_up(i32x16 index, f32x16 y, f32x16 threshold, unsigned step
 
 TQ_INLINE i32x16 climb(search from, unsigned bits, f32x16 y)
 {
-    const f32x16 middle = _mm512_broadcastss_ps(_mm512_castps512_ps128(from.level[bits - 1]));
-    i32x16 index = step_up(lanes_all_i32(0), y, middle, 1U << (bits - 1));
+    i32x16 index = step_up(lanes_all_i32(0), y, from.level[bits - 1], 1U << (bits - 1));
     for (unsigned level = bits - 1; level-- > 0;) {
         index = step_up(index, y, _mm512_permutexvar_ps(index, from.level[level]), 1U << level);
     }
@@ -58,10 +57,11 @@ TQ_INLINE search search_make(const float *thresholds, unsigned bits, bool spread
 {
     search made;
     const size_t n = ((size_t)1 << bits) - 1;
-    for (unsigned level = 0; level < bits; level++) {
+    for (unsigned level = 0; level + 1 < bits; level++) {
         const size_t skipped = ((size_t)1 << level) - 1;
         made.level[level] = lanes_load_part(thresholds + skipped, n - skipped);
     }
+    made.level[bits - 1] = lanes_all(thresholds[n / 2]); /* All start in the middle. */
     if (spread && has_bins(bits)) {
         const __m512 edges = _mm512_setr_ps(-0.125F, 0.125F, 0.375F, 0.625F, 0.875F, 1.125F, 1.375F, 1.625F, 1.875F,
                                             2.125F, 2.375F, 2.625F, 2.875F, 3.125F, 3.375F, 3.625F);
