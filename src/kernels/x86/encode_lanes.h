@@ -181,15 +181,15 @@ TQ_INLINE void pack(const uint8_t *index, size_t dim, unsigned bits, uint8_t *pa
     }
 }
 
-TQ_INLINE void encode(const tq_code *code, unsigned bits, const float *y, float norm, uint8_t *row)
+TQ_INLINE void encode_row(const tq_code *code, unsigned bits, const code_tables *tables, const float *y, float norm,
+                          uint8_t *row)
 {
-    const code_tables tables = tables_make(code, bits);
     rounding tries[2];
     rounding *best = &tries[0];
     rounding *other = &tries[1];
-    round_to_code(code, bits, &tables, y, norm / code->gains[0], best);
+    round_to_code(code, bits, tables, y, norm / code->gains[0], best);
     for (size_t g = 1; g < code->n_gains; g++) {
-        round_to_code(code, bits, &tables, y, norm / code->gains[g], other);
+        round_to_code(code, bits, tables, y, norm / code->gains[g], other);
         if (tq_alignment(other->yc, other->cc) > tq_alignment(best->yc, best->cc)) {
             rounding *better = other;
             other = best;
@@ -206,28 +206,38 @@ TQ_INLINE void encode(const tq_code *code, unsigned bits, const float *y, float 
     }
 }
 
-void TQ_KERNEL(lloyd_encode)(const tq_code *code, const float *y, float sum_squares, uint8_t *row)
+/* The tables are made once for all rows: on AVX-512 that takes a fifth of the time of a row. */
+TQ_INLINE void encode(const tq_code *code, unsigned bits, const float *y, const float *sum_squares, size_t n,
+                      uint8_t *rows)
 {
-    if (sum_squares < 0x1p-126F) { /* As in encode_scalar.c. */
-        memset(row, 0, code->row_bytes);
-        return;
+    const code_tables tables = tables_make(code, bits);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *row = rows + i * code->row_bytes;
+        if (sum_squares[i] < 0x1p-126F) { /* As in encode_scalar.c. */
+            memset(row, 0, code->row_bytes);
+        } else {
+            encode_row(code, bits, &tables, y + i * code->dim, sqrtf(sum_squares[i]), row);
+        }
     }
-    const float norm = sqrtf(sum_squares);
+}
+
+void TQ_KERNEL(lloyd_encode)(const tq_code *code, const float *y, const float *sum_squares, size_t n, uint8_t *rows)
+{
     switch (code->bits) {
     case 1:
-        encode(code, 1, y, norm, row);
+        encode(code, 1, y, sum_squares, n, rows);
         break;
     case 2:
-        encode(code, 2, y, norm, row);
+        encode(code, 2, y, sum_squares, n, rows);
         break;
     case 3:
-        encode(code, 3, y, norm, row);
+        encode(code, 3, y, sum_squares, n, rows);
         break;
     case 4:
-        encode(code, 4, y, norm, row);
+        encode(code, 4, y, sum_squares, n, rows);
         break;
     default:
-        encode(code, 8, y, norm, row);
+        encode(code, 8, y, sum_squares, n, rows);
         break;
     }
 }
