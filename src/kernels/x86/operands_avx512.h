@@ -89,6 +89,7 @@ TQ_INLINE void load_tables(kind_of_code kind, const tq_code *code, int flip, __m
     const __m512i levels = _mm512_xor_si512(
         _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)tq_integer_levels(code).k)),
         _mm512_set1_epi8((char)flip));
+    TQ_UNROLL
     for (size_t i = 0; i < TABLES; i++) {
         const uint8_t *pattern = kind.trellis ? TRELLIS_PATTERNS[kind.bits - 2][i] : LLOYD_PATTERNS[kind.bits - 1][i];
         tables[i] = _mm512_permutexvar_epi8(_mm512_loadu_si512(pattern), levels);
@@ -138,7 +139,9 @@ TQ_INLINE __m512i trellis_operand(unsigned bits, const block *b, unsigned field,
 
 TQ_INLINE __m512i load_row(const uint8_t *rows, unsigned i)
 {
-    return _mm512_load_si512(rows + (size_t)TQ_ROW_BYTES * i);
+    __m512i row = _mm512_load_si512(rows + (size_t)TQ_ROW_BYTES * i);
+    __asm__("" : "+v"(row)); /* Or compilers load it anew for every use: loads are what these kernels have most of. */
+    return row;
 }
 
 TQ_INLINE __m512i lloyd_operand_3(const uint8_t *rows, unsigned field, const __m512i *tables)

@@ -13,13 +13,16 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
     __m512i sums[TQ_KEY_TILES][TQ_MOST_ROWS];
     size_t at = first_tile * bits * TQ_ROW_BYTES;
     load_tables(kind, work->code, 0x80, tables);
+    TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {
+        TQ_UNROLL
         for (size_t r = 0; r < rows; r++) {
             sums[t][r] = _mm512_set1_epi32(work->start[r]);
         }
     }
     for (size_t r = 0; r < dim / TQ_KEY_DIMS; r++) {
         block blocks[TQ_KEY_TILES];
+        TQ_UNROLL
         for (size_t t = 0; t < tiles; t++) {
             blocks[t].rows = work->page + at + t * bits * TQ_ROW_BYTES;
         }
@@ -30,12 +33,15 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
     }
     if (bits % 2 == 0 && dim % TQ_KEY_DIMS != 0) {
         block blocks[TQ_KEY_TILES];
+        TQ_UNROLL
         for (size_t t = 0; t < tiles; t++) {
             blocks[t].rows = work->page + tq_key_block_at(work->code, dim / TQ_KEY_DIMS, first_tile + t);
         }
         multiply_blocks(kind, rows, tiles, 4, blocks, tables, dwords, work->stride, sums);
     }
+    TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {
+        TQ_UNROLL
         for (size_t r = 0; r < rows; r++) {
             _mm512_store_si512(work->dots + r * TQ_PAGE_TOKENS + (first_tile + t) * TQ_KEY_TOKENS, sums[t][r]);
         }

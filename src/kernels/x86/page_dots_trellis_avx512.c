@@ -30,8 +30,10 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
     __m512i sums[TQ_KEY_TILES][TQ_MOST_ROWS];
     __m512i before[TQ_KEY_TILES];
     load_tables(kind, work->code, 0x80, tables);
+    TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {
         before[t] = load_row(work->page + tq_key_block_at(work->code, n_blocks - 1, first_tile + t), 0);
+        TQ_UNROLL
         for (size_t r = 0; r < rows; r++) {
             sums[t][r] = _mm512_set1_epi32(work->start[r]);
         }
@@ -39,6 +41,7 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
     for (size_t r = 0; r < n_blocks; r++) {
         const size_t at = (r * TQ_KEY_TILES + first_tile) * bits * TQ_ROW_BYTES;
         block blocks[TQ_KEY_TILES];
+        TQ_UNROLL
         for (size_t t = 0; t < tiles; t++) {
             blocks[t] = key_block(bits, work->page + at + t * bits * TQ_ROW_BYTES, &before[t]);
         }
@@ -46,7 +49,9 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
         multiply_blocks(kind, rows, tiles, 8, blocks, tables, dwords, work->stride, sums);
         dwords += 8 * work->stride;
     }
+    TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {
+        TQ_UNROLL
         for (size_t r = 0; r < rows; r++) {
             _mm512_store_si512(work->dots + r * TQ_PAGE_TOKENS + (first_tile + t) * TQ_KEY_TOKENS, sums[t][r]);
         }

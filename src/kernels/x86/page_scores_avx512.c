@@ -10,6 +10,8 @@
 #include "kernels/x86/page_scores_avx512.h"
 #include "kernels/x86/x86.h"
 
+#include <string.h>
+
 static tq_dots_function *find_dots(const tq_code *code, size_t rows)
 {
     return code->trellis.bits != 0 ? tq_trellis_dots_avx512[code->bits - 2][rows - 1]
@@ -59,10 +61,11 @@ static void store_scores(__m512 x, size_t begin, size_t first, size_t end, float
         _mm512_storeu_ps(scores + begin - first, x);
         return;
     }
+    float all[16];
     const size_t from = first > begin ? first - begin : 0;
     const size_t to = end < begin + 16 ? end - begin : 16;
-    const __mmask16 written = (__mmask16)((1U << to) - (1U << from));
-    _mm512_mask_compressstoreu_ps(scores + (begin + from - first), written, x);
+    _mm512_storeu_ps(all, x);
+    memcpy(scores + begin + from - first, all + from, (to - from) * sizeof *all);
 }
 
 void tq_page_scores_avx512(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,

@@ -37,6 +37,7 @@ extern tq_dots_function *const tq_trellis_dots_avx512[3][TQ_MOST_ROWS]; /* For 2
 
 TQ_INLINE void fetch_rows(const uint8_t *ahead, size_t rows)
 {
+    TQ_UNROLL
     for (size_t i = 0; i < rows; i++) {
         _mm_prefetch((const char *)ahead + i * TQ_ROW_BYTES, _MM_HINT_T0);
     }
@@ -47,13 +48,17 @@ TQ_INLINE void multiply_blocks(kind_of_code kind, size_t rows, size_t tiles, uns
                                const __m512i *tables, const int32_t *dwords, size_t stride,
                                __m512i sums[TQ_KEY_TILES][TQ_MOST_ROWS])
 {
+    TQ_UNROLL
     for (unsigned k = 0; k < fields; k++) {
         __m512i levels[TQ_KEY_TILES];
+        TQ_UNROLL
         for (size_t t = 0; t < tiles; t++) {
             levels[t] = operand(kind, &blocks[t], k, tables);
         }
+        TQ_UNROLL
         for (size_t r = 0; r < rows; r++) {
             const __m512i q = _mm512_set1_epi32(dwords[k * stride + r]);
+            TQ_UNROLL
             for (size_t t = 0; t < tiles; t++) {
                 sums[t][r] = _mm512_dpbusd_epi32(sums[t][r], levels[t], q);
             }

@@ -28,12 +28,15 @@ typedef struct by_token {
 /* Weights of tokens first .. first + n - 1, zeros before and behind. */
 TQ_INLINE by_token load_weights(const float *w, size_t first, size_t n)
 {
-    const uint64_t wanted = (n >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << first;
     by_token loaded;
+    float part[TQ_PAGE_TOKENS];
+    if (n != TQ_PAGE_TOKENS) {
+        memset(part, 0, sizeof part);
+        memcpy(part + first, w, n * sizeof *part);
+        w = part;
+    }
     for (size_t i = 0; i < 4; i++) {
-        const __mmask16 mask = (__mmask16)(wanted >> 16 * i);
-        const size_t begin = 16 * i > first ? 16 * i - first : 0; /* Of what the mask lets through. */
-        loaded.x[i] = _mm512_maskz_expandloadu_ps(mask, w + (mask != 0 ? begin : 0));
+        loaded.x[i] = _mm512_loadu_ps(w + 16 * i);
     }
     return loaded;
 }
@@ -59,34 +62,28 @@ static float sum_of_tokens(const by_token *w, uint64_t which)
     return _mm512_reduce_add_ps(sum);
 }
 
-/* Rounds the weights of query i. */
-TQ_INLINE void round_weights(const by_token *w, const by_token *scales, tq_levels levels, size_t i, tq_weighted *work)
+/* Rounds the weights of query i; returns for each tile whether any of them is not 0, in bits 0 and 1. */
+TQ_INLINE unsigned round_weights(const by_token *w, const by_token *scales, tq_levels levels, size_t i,
+                                 tq_weighted *work)
 {
     by_token product;
+    __m512i rounded[4];
     for (size_t p = 0; p < 4; p++) {
         product.x[p] = _mm512_mul_ps(w->x[p], scales->x[p]);
     }
     const float largest = _mm512_reduce_max_ps(
         _mm512_max_ps(_mm512_max_ps(product.x[0], product.x[1]), _mm512_max_ps(product.x[2], product.x[3])));
     const __m512 factor = _mm512_set1_ps(largest > LEAST ? 255 / largest : 0);
-    __m512i total = _mm512_setzero_si512();
     for (size_t p = 0; p < 4; p++) {
-        const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(product.x[p], factor));
-        total = _mm512_add_epi32(total, rounded);
-        _mm_store_si128((void *)(work->weights[i] + 16 * p), _mm512_cvtepi32_epi8(rounded));
+        rounded[p] = _mm512_cvtps_epi32(_mm512_mul_ps(product.x[p], factor));
+        _mm_store_si128((void *)(work->weights[i] + 16 * p), _mm512_cvtepi32_epi8(rounded[p]));
     }
+    const __m512i first = _mm512_add_epi32(rounded[0], rounded[1]);
+    const __m512i second = _mm512_add_epi32(rounded[2], rounded[3]);
     work->factor[i] = largest > LEAST ? largest / 255 * levels.step : 0;
-    work->bias[i] = levels.half == 0 ? 0 : levels.half * (float)_mm512_reduce_add_epi32(total);
-}
-
-/* Whether any query has a weight in a tile. */
-static bool tile_is_used(const tq_weighted *work, size_t n_q, size_t tile)
-{
-    __m256i any = _mm256_setzero_si256();
-    for (size_t i = 0; i < n_q; i++) {
-        any = _mm256_or_si256(any, _mm256_load_si256((const void *)(work->weights[i] + tile * TQ_VALUE_TOKENS)));
-    }
-    return !_mm256_testz_si256(any, any);
+    work->bias[i] = levels.half == 0 ? 0 : levels.half * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(first, second));
+    return (_mm512_test_epi32_mask(first, first) != 0 ? 1U : 0U) |
+           (_mm512_test_epi32_mask(second, second) != 0 ? 2U : 0U);
 }
 
 void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *page,
@@ -99,26 +96,27 @@ void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, si
     if (n == 0 || n_q == 0) {
         return;
     }
-    tq_weighted work = {.code = code, .page = page, .ahead = next != NULL ? next : page, .sums = sums};
+    tq_weighted work;
     const tq_levels levels = tq_integer_levels(code);
+    unsigned used = 0;
     uint64_t is_centred;
     const by_token scales = load_scales(page + tq_page_scales_at(code), &is_centred);
     for (size_t i = 0; i < n_q; i++) {
         const by_token weights = load_weights(w + i * w_stride, first, n);
-        round_weights(&weights, &scales, levels, i, &work);
+        used |= round_weights(&weights, &scales, levels, i, &work);
         if (centred != NULL) {
             centred[i] += sum_of_tokens(&weights, is_centred);
         }
     }
-    work.end_tile = TQ_VALUE_TILES;
-    while (work.first_tile < work.end_tile && !tile_is_used(&work, n_q, work.first_tile)) {
-        work.first_tile++;
+    if (used == 0) {
+        return;
     }
-    while (work.first_tile < work.end_tile && !tile_is_used(&work, n_q, work.end_tile - 1)) {
-        work.end_tile--;
-    }
-    if (work.first_tile < work.end_tile) {
-        (code->trellis.bits != 0 ? tq_trellis_weighted_avx512[code->bits - 2][n_q - 1]
-                                 : tq_lloyd_weighted_avx512[code->bits - 1][n_q - 1])(&work);
-    }
+    work.code = code;
+    work.page = page;
+    work.ahead = next != NULL ? next : page;
+    work.sums = sums;
+    work.first_tile = used == 2 ? 1 : 0;
+    work.end_tile = used == 1 ? 1 : 2;
+    (code->trellis.bits != 0 ? tq_trellis_weighted_avx512[code->bits - 2][n_q - 1]
+                             : tq_lloyd_weighted_avx512[code->bits - 1][n_q - 1])(&work);
 }

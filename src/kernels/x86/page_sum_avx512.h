@@ -22,7 +22,7 @@ typedef struct tq_weighted {
     size_t first_tile;    /* Weights in other tiles are 0. */
     size_t end_tile;
     float factor[TQ_PAGE_QUERIES];
-    float bias[TQ_PAGE_QUERIES];
+    float bias[TQ_PAGE_QUERIES]; /* Of trellis codes. */
     float *sums;                                         /* [n_q][dim] */
     _Alignas(64) uint8_t weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS];
 } tq_weighted;
@@ -35,22 +35,32 @@ extern tq_weighted_function *const tq_trellis_weighted_avx512[3][TQ_PAGE_QUERIES
 
 TQ_INLINE void fetch_rows(const uint8_t *ahead, size_t rows)
 {
+    TQ_UNROLL
     for (size_t i = 0; i < rows; i++) {
         _mm_prefetch((const char *)ahead + i * TQ_ROW_BYTES, _MM_HINT_T0);
     }
 }
 
-/* Two chains of additions for each query: even and odd fields. */
+/* Groups of 16 dimensions that are worked on together, so that a load of weights serves both. */
+enum { TQ_GROUPS = 2 };
+
+/* Sums of products. With few queries each has two, of even and of odd fields: additions to one wait for each other. */
 typedef struct chains {
-    __m512i even[TQ_PAGE_QUERIES];
-    __m512i odd[TQ_PAGE_QUERIES];
+    __m512i even[TQ_GROUPS][TQ_PAGE_QUERIES];
+    __m512i odd[TQ_GROUPS][TQ_PAGE_QUERIES];
 } chains;
 
-TQ_INLINE void clear_chains(size_t n_q, chains *c)
+enum { FEW = 2 };
+
+TQ_INLINE void clear_chains(size_t groups, size_t n_q, chains *c)
 {
-    for (size_t i = 0; i < n_q; i++) {
-        c->even[i] = _mm512_setzero_si512();
-        c->odd[i] = _mm512_setzero_si512();
+    TQ_UNROLL
+    for (size_t g = 0; g < groups; g++) {
+        TQ_UNROLL
+        for (size_t i = 0; i < n_q; i++) {
+            c->even[g][i] = _mm512_setzero_si512();
+            c->odd[g][i] = _mm512_setzero_si512();
+        }
     }
 }
 
@@ -61,28 +71,50 @@ TQ_INLINE __m512i broadcast_weights(const uint8_t *four)
     return _mm512_set1_epi32(dword);
 }
 
-/* Adds the 32 tokens of tile h. */
-TQ_INLINE void multiply_block(kind_of_code kind, size_t n_q, const tq_weighted *work, size_t h, const block *b,
-                              const __m512i *tables, chains *c)
+/* Adds the 32 tokens of tile h; b: a block for each group. */
+TQ_INLINE void multiply_blocks(kind_of_code kind, size_t groups, size_t n_q, const tq_weighted *work, size_t h,
+                               const block *b, const __m512i *tables, chains *c)
 {
+    const uint8_t *weights = work->weights[0] + h * TQ_VALUE_TOKENS;
+    __asm__("" : "+r"(weights)); /* Or gcc loads the weights of the next tile here, and spills them. */
+    TQ_UNROLL
     for (unsigned k = 0; k < 8; k++) {
-        const __m512i levels = operand(kind, b, k, tables);
+        __m512i levels[TQ_GROUPS];
+        TQ_UNROLL
+        for (size_t g = 0; g < groups; g++) {
+            levels[g] = operand(kind, &b[g], k, tables);
+        }
+        TQ_UNROLL
         for (size_t i = 0; i < n_q; i++) {
-            const __m512i w = broadcast_weights(work->weights[i] + h * TQ_VALUE_TOKENS + (size_t)4 * k);
-            __m512i *chain = k % 2 == 0 ? &c->even[i] : &c->odd[i];
-            *chain = _mm512_dpbusd_epi32(*chain, w, levels);
+            const __m512i w = broadcast_weights(weights + i * TQ_PAGE_TOKENS + (size_t)4 * k);
+            TQ_UNROLL
+            for (size_t g = 0; g < groups; g++) {
+                if (n_q > FEW || k % 2 == 0) {
+                    c->even[g][i] = _mm512_dpbusd_epi32(c->even[g][i], w, levels[g]);
+                } else {
+                    c->odd[g][i] = _mm512_dpbusd_epi32(c->odd[g][i], w, levels[g]);
+                }
+            }
         }
     }
 }
 
-/* Adds the sums of dimensions 16 g and on. */
-TQ_INLINE void finish_group(size_t n_q, const tq_weighted *work, size_t g, const chains *c)
+/* Adds the sums of dimensions 16 first and on. */
+TQ_INLINE void finish_groups(kind_of_code kind, size_t groups, size_t n_q, const tq_weighted *work, size_t first,
+                             const chains *c)
 {
+    TQ_UNROLL
     for (size_t i = 0; i < n_q; i++) {
-        float *sums = work->sums + i * work->code->dim + g * TQ_VALUE_DIMS;
-        const __m512 whole = _mm512_add_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(c->even[i], c->odd[i])),
-                                           _mm512_set1_ps(work->bias[i]));
-        _mm512_storeu_ps(sums, _mm512_fmadd_ps(whole, _mm512_set1_ps(work->factor[i]), _mm512_loadu_ps(sums)));
+        TQ_UNROLL
+        for (size_t g = 0; g < groups; g++) {
+            float *sums = work->sums + i * work->code->dim + (first + g) * TQ_VALUE_DIMS;
+            const __m512i sum = n_q > FEW ? c->even[g][i] : _mm512_add_epi32(c->even[g][i], c->odd[g][i]);
+            __m512 whole = _mm512_cvtepi32_ps(sum);
+            if (kind.trellis) {
+                whole = _mm512_add_ps(whole, _mm512_set1_ps(work->bias[i]));
+            }
+            _mm512_storeu_ps(sums, _mm512_fmadd_ps(whole, _mm512_set1_ps(work->factor[i]), _mm512_loadu_ps(sums)));
+        }
     }
 }
 

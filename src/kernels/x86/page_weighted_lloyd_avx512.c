@@ -3,22 +3,38 @@
  * page_sum_avx512.h for Lloyd-Max codes of 1 to 4 bits. */
 #include "kernels/x86/page_sum_avx512.h"
 
-TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
+/* Groups first .. first + groups - 1. Everything but `work`, `tables` and `first` is constant. */
+TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const tq_weighted *work,
+                               const __m512i *tables, size_t first)
 {
     const kind_of_code kind = {bits, false};
-    __m512i tables[TABLES];
-    load_tables(kind, work->code, 0, tables);
-    for (size_t g = 0; g < work->code->dim / TQ_VALUE_DIMS; g++) {
-        const size_t group_at = g * TQ_VALUE_TILES * bits * TQ_ROW_BYTES;
-        chains c;
-        clear_chains(n_q, &c);
-        fetch_rows(work->ahead + group_at, TQ_VALUE_TILES * (size_t)bits);
-        for (size_t h = work->first_tile; h < work->end_tile; h++) {
-            block b;
-            b.rows = work->page + group_at + h * bits * TQ_ROW_BYTES;
-            multiply_block(kind, n_q, work, h, &b, tables, &c);
+    const size_t group_bytes = (size_t)TQ_VALUE_TILES * bits * TQ_ROW_BYTES;
+    const uint8_t *rows = work->page + first * group_bytes;
+    chains c;
+    clear_chains(groups, n_q, &c);
+    fetch_rows(work->ahead + first * group_bytes, groups * TQ_VALUE_TILES * bits);
+    for (size_t h = work->first_tile; h < work->end_tile; h++) {
+        block b[TQ_GROUPS];
+        TQ_UNROLL
+        for (size_t g = 0; g < groups; g++) {
+            b[g].rows = rows + g * group_bytes + h * bits * TQ_ROW_BYTES;
         }
-        finish_group(n_q, work, g, &c);
+        multiply_blocks(kind, groups, n_q, work, h, b, tables, &c);
+    }
+    finish_groups(kind, groups, n_q, work, first, &c);
+}
+
+TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
+{
+    const size_t groups = work->code->dim / TQ_VALUE_DIMS;
+    __m512i tables[TABLES];
+    size_t g = 0;
+    load_tables((kind_of_code){bits, false}, work->code, 0, tables);
+    for (; g + TQ_GROUPS <= groups; g += TQ_GROUPS) {
+        weighted_groups(bits, TQ_GROUPS, n_q, work, tables, g);
+    }
+    if (g < groups) {
+        weighted_groups(bits, 1, n_q, work, tables, g);
     }
 }
 

@@ -19,26 +19,46 @@ TQ_INLINE block value_block(unsigned bits, const uint8_t *rows, __m512i before)
     return merge_trellis(bits, &coded, rows);
 }
 
-TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
+/* Groups first .. first + groups - 1; before: the group before them. Everything but `work`, `tables`, `first` and
+ * `before` is constant. */
+TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const tq_weighted *work,
+                               const __m512i *tables, size_t first, const uint8_t *before)
 {
     const kind_of_code kind = {bits, true};
+    const size_t group_bytes = (size_t)TQ_VALUE_TILES * bits * TQ_ROW_BYTES;
+    const uint8_t *rows = work->page + first * group_bytes;
+    chains c;
+    clear_chains(groups, n_q, &c);
+    fetch_rows(work->ahead + first * group_bytes, groups * TQ_VALUE_TILES * bits);
+    for (size_t h = work->first_tile; h < work->end_tile; h++) {
+        const size_t at = h * bits * TQ_ROW_BYTES;
+        __m512i u = load_row(before + at, 0);
+        block b[TQ_GROUPS];
+        TQ_UNROLL
+        for (size_t g = 0; g < groups; g++) {
+            b[g] = value_block(bits, rows + g * group_bytes + at, u);
+            u = load_row(rows + g * group_bytes + at, 0);
+        }
+        multiply_blocks(kind, groups, n_q, work, h, b, tables, &c);
+    }
+    finish_groups(kind, groups, n_q, work, first, &c);
+}
+
+TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
+{
     const size_t groups = work->code->dim / TQ_VALUE_DIMS;
     const size_t group_bytes = (size_t)TQ_VALUE_TILES * bits * TQ_ROW_BYTES;
+    const size_t together = n_q <= 4 ? TQ_GROUPS : 1; /* As registers allow. */
     const uint8_t *before = work->page + (groups - 1) * group_bytes;
     __m512i tables[TABLES];
-    load_tables(kind, work->code, 0, tables);
-    for (size_t g = 0; g < groups; g++) {
-        const uint8_t *group = work->page + g * group_bytes;
-        chains c;
-        clear_chains(n_q, &c);
-        fetch_rows(work->ahead + g * group_bytes, TQ_VALUE_TILES * (size_t)bits);
-        for (size_t h = work->first_tile; h < work->end_tile; h++) {
-            const size_t at = h * bits * TQ_ROW_BYTES;
-            const block b = value_block(bits, group + at, load_row(before + at, 0));
-            multiply_block(kind, n_q, work, h, &b, tables, &c);
-        }
-        finish_group(n_q, work, g, &c);
-        before = group;
+    size_t g = 0;
+    load_tables((kind_of_code){bits, true}, work->code, 0, tables);
+    for (; g + together <= groups; g += together) {
+        weighted_groups(bits, together, n_q, work, tables, g, before);
+        before = work->page + (g + together - 1) * group_bytes;
+    }
+    if (g < groups) {
+        weighted_groups(bits, 1, n_q, work, tables, g, before);
     }
 }
 
