@@ -20,12 +20,13 @@
 
 #include <immintrin.h>
 
-/* Bitwise a where the mask has ones, else b; a ^ b ^ c. */
-enum { TERNARY_SELECT = 0xCA, TERNARY_XOR = 0x96 };
+/* Truth tables of VPTERNLOG: a where c has ones, else b; a ^ b ^ c. */
+enum { TERNARY_SELECT = 0xE4, TERNARY_XOR = 0x96 };
 
+/* Bits of a where the mask has ones, else of b. */
 TQ_INLINE __m512i select_bits(int mask, __m512i a, __m512i b)
 {
-    return _mm512_ternarylogic_epi32(_mm512_set1_epi8((char)mask), a, b, TERNARY_SELECT);
+    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8((char)mask), TERNARY_SELECT);
 }
 
 TQ_INLINE __m512i xor3(__m512i a, __m512i b, __m512i c)
@@ -108,6 +109,13 @@ typedef struct coded_bits {
     __m512i u0, u1, u2, u4, u5, u6;
 } coded_bits;
 
+TQ_INLINE __m512i load_row(const uint8_t *rows, unsigned i)
+{
+    __m512i row = _mm512_load_si512(rows + (size_t)TQ_ROW_BYTES * i);
+    __asm__("" : "+v"(row)); /* Or compilers load it anew for every use: loads are what these kernels have most of. */
+    return row;
+}
+
 /* Merges subset bits with cell numbers. */
 TQ_INLINE block merge_trellis(unsigned bits, const coded_bits *u, const uint8_t *rows)
 {
@@ -115,12 +123,12 @@ TQ_INLINE block merge_trellis(unsigned bits, const coded_bits *u, const uint8_t 
     const __m512i s1 = xor3(u->u0, u->u5, u->u6);
     const __m512i even = select_bits(0x55, s0, _mm512_add_epi8(s1, s1)); /* s1 s0 of fields 0, 2, 4, 6. */
     const __m512i odd = select_bits(0x55, _mm512_srli_epi16(s0, 1), s1); /* Of fields 1, 3, 5, 7. */
-    const __m512i n_even = _mm512_load_si512(rows + TQ_ROW_BYTES);
-    const __m512i n_odd = bits == 2 ? n_even : _mm512_load_si512(rows + 2 * TQ_ROW_BYTES);
+    const __m512i n_even = load_row(rows, 1);
+    const __m512i n_odd = bits == 2 ? n_even : load_row(rows, 2);
     return (block){rows,
                    {select_bits(0x33, even, n_even), select_bits(0xCC, even, n_even), select_bits(0x33, odd, n_odd),
                     select_bits(0xCC, odd, n_odd)},
-                   bits == 4 ? _mm512_load_si512(rows + 3 * TQ_ROW_BYTES) : s0};
+                   bits == 4 ? load_row(rows, 3) : s0};
 }
 
 TQ_INLINE __m512i trellis_operand(unsigned bits, const block *b, unsigned field, const __m512i *tables)
@@ -135,13 +143,6 @@ TQ_INLINE __m512i trellis_operand(unsigned bits, const block *b, unsigned field,
         index = select_bits(0x0F, index, high);
     }
     return _mm512_permutexvar_epi8(index, tables[i]);
-}
-
-TQ_INLINE __m512i load_row(const uint8_t *rows, unsigned i)
-{
-    __m512i row = _mm512_load_si512(rows + (size_t)TQ_ROW_BYTES * i);
-    __asm__("" : "+v"(row)); /* Or compilers load it anew for every use: loads are what these kernels have most of. */
-    return row;
 }
 
 TQ_INLINE __m512i lloyd_operand_3(const uint8_t *rows, unsigned field, const __m512i *tables)
