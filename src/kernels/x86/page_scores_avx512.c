@@ -29,43 +29,41 @@ static void integer_sums(const tq_code *code, const tq_prepared_query *p, const 
     }
 }
 
-/* The scales of 16 tokens: their magnitudes, and which tokens had the mean taken off. */
+/* The scales of a page: their magnitudes, and which tokens had the mean taken off. */
 typedef struct scales {
-    __m512 magnitude;
-    __mmask16 centred;
+    __m512 magnitude[TQ_KEY_TILES];
+    __mmask16 centred[TQ_KEY_TILES];
 } scales;
 
-static scales load_scales(const uint8_t *halves)
+TQ_INLINE scales load_scales(const uint8_t *halves)
 {
-    const __m256i bits = _mm256_load_si256((const void *)halves);
-    return (scales){_mm512_cvtph_ps(_mm256_and_si256(bits, _mm256_set1_epi16(0x7FFF))),
-                    (__mmask16)~_mm256_movepi16_mask(bits)};
-}
-
-/* Scores of 16 tokens from a query's sums. */
-static __m512 finish(const tq_prepared_query *p, size_t i, const int32_t *sums, const scales *s, const float *q_mean)
-{
-    const __m512 high = _mm512_cvtepi32_ps(_mm512_load_si512(sums));
-    const __m512 low = p->planes == 2 ? _mm512_cvtepi32_ps(_mm512_load_si512(sums + TQ_PAGE_TOKENS))
-                                      : _mm512_setzero_ps();
-    const __m512 whole = _mm512_fmadd_ps(high, _mm512_set1_ps(256), low);
-    const __m512 score = _mm512_mul_ps(
-        _mm512_fmadd_ps(whole, _mm512_set1_ps(p->factor[i]), _mm512_set1_ps(p->bias[i])), s->magnitude);
-    return q_mean == NULL ? score : _mm512_mask_add_ps(score, s->centred, score, _mm512_set1_ps(q_mean[i]));
-}
-
-/* Writes the scores of tokens first .. end - 1 among tokens begin .. begin + 15. */
-static void store_scores(__m512 x, size_t begin, size_t first, size_t end, float *scores)
-{
-    if (begin >= first && begin + 16 <= end) {
-        _mm512_storeu_ps(scores + begin - first, x);
-        return;
+    scales s;
+    TQ_UNROLL
+    for (size_t t = 0; t < TQ_KEY_TILES; t++) {
+        const __m256i bits = _mm256_load_si256((const void *)(halves + 2 * TQ_KEY_TOKENS * t));
+        s.magnitude[t] = _mm512_cvtph_ps(_mm256_and_si256(bits, _mm256_set1_epi16(0x7FFF)));
+        s.centred[t] = (__mmask16)~_mm256_movepi16_mask(bits);
     }
-    float all[16];
-    const size_t from = first > begin ? first - begin : 0;
-    const size_t to = end < begin + 16 ? end - begin : 16;
-    _mm512_storeu_ps(all, x);
-    memcpy(scores + begin + from - first, all + from, (to - from) * sizeof *all);
+    return s;
+}
+
+/* The 64 scores of query i. */
+TQ_INLINE void finish(const tq_prepared_query *p, size_t planes, size_t i, const int32_t *sums, const scales *s,
+                      const float *q_mean, float *scores)
+{
+    const int32_t *own = sums + i * planes * TQ_PAGE_TOKENS;
+    const __m512 mean = _mm512_set1_ps(q_mean != NULL ? q_mean[i] : 0);
+    TQ_UNROLL
+    for (size_t t = 0; t < TQ_KEY_TILES; t++) {
+        const size_t k = t * TQ_KEY_TOKENS;
+        const __m512 high = _mm512_cvtepi32_ps(_mm512_load_si512(own + k));
+        const __m512 low = planes == 2 ? _mm512_cvtepi32_ps(_mm512_load_si512(own + TQ_PAGE_TOKENS + k))
+                                       : _mm512_setzero_ps();
+        const __m512 whole = _mm512_fmadd_ps(high, _mm512_set1_ps(256), low);
+        const __m512 score = _mm512_mul_ps(
+            _mm512_fmadd_ps(whole, _mm512_set1_ps(p->factor[i]), _mm512_set1_ps(p->bias[i])), s->magnitude[t]);
+        _mm512_storeu_ps(scores + k, _mm512_mask_add_ps(score, s->centred[t], score, mean));
+    }
 }
 
 void tq_page_scores_avx512(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,
@@ -78,15 +76,18 @@ void tq_page_scores_avx512(const tq_code *code, const void *prepared, size_t n_q
         tq_page_scores_scalar(code, prepared, n_q, q_mean, page, first, n, next, scores, stride);
         return;
     }
-    if (n == 0 || n_q == 0) {
-        return;
-    }
     integer_sums(code, p, page, next != NULL ? next : page, sums);
-    for (size_t begin = first / 16 * 16; begin < first + n; begin += 16) {
-        const scales s = load_scales(page + tq_page_scales_at(code) + 2 * begin);
-        for (size_t i = 0; i < n_q; i++) {
-            const __m512 x = finish(p, i, sums + i * p->planes * TQ_PAGE_TOKENS + begin, &s, q_mean);
-            store_scores(x, begin, first, first + n, scores + i * stride);
+    const scales s = load_scales(page + tq_page_scales_at(code));
+    for (size_t i = 0; i < n_q; i++) {
+        float part[TQ_PAGE_TOKENS];
+        float *all = n == TQ_PAGE_TOKENS ? scores + i * stride : part;
+        if (p->planes == 1) {
+            finish(p, 1, i, sums, &s, q_mean, all);
+        } else {
+            finish(p, 2, i, sums, &s, q_mean, all);
+        }
+        if (n != TQ_PAGE_TOKENS) {
+            memcpy(scores + i * stride, part + first, n * sizeof *part);
         }
     }
 }

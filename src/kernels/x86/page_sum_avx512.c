@@ -62,28 +62,45 @@ static float sum_of_tokens(const by_token *w, uint64_t which)
     return _mm512_reduce_add_ps(sum);
 }
 
-/* Rounds the weights of query i; returns for each tile whether any of them is not 0, in bits 0 and 1. */
-TQ_INLINE unsigned round_weights(const by_token *w, const by_token *scales, tq_levels levels, size_t i,
+/* 2^23: a float this large has its integer in the low bits, so adding it rounds. */
+static const float INTEGER = 0x1p23F;
+
+/* The low bytes of four times 16 integers, in order. */
+TQ_INLINE __m512i low_bytes(const __m512i x[4])
+{
+    _Alignas(64) static const uint8_t from[64] = {0,  4,  8,  12, 16, 20, 24, 28, 32, 36, 40,  44,  48,  52,  56,  60,
+                                     64, 68, 72, 76, 80, 84, 88, 92, 96, 100, 104, 108, 112, 116, 120, 124};
+    const __m512i index = _mm512_load_si512(from);
+    const __m512i low = _mm512_permutex2var_epi8(x[0], index, x[1]);
+    const __m512i high = _mm512_permutex2var_epi8(x[2], index, x[3]);
+    return _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1);
+}
+
+/* Rounds the weights of query i; returns which of them are not 0. */
+TQ_INLINE uint64_t round_weights(const by_token *w, const by_token *scales, tq_levels levels, size_t i,
                                  tq_weighted *work)
 {
     by_token product;
     __m512i rounded[4];
+    TQ_UNROLL
     for (size_t p = 0; p < 4; p++) {
         product.x[p] = _mm512_mul_ps(w->x[p], scales->x[p]);
     }
     const float largest = _mm512_reduce_max_ps(
         _mm512_max_ps(_mm512_max_ps(product.x[0], product.x[1]), _mm512_max_ps(product.x[2], product.x[3])));
     const __m512 factor = _mm512_set1_ps(largest > LEAST ? 255 / largest : 0);
+    TQ_UNROLL
     for (size_t p = 0; p < 4; p++) {
-        rounded[p] = _mm512_cvtps_epi32(_mm512_mul_ps(product.x[p], factor));
-        _mm_store_si128((void *)(work->weights[i] + 16 * p), _mm512_cvtepi32_epi8(rounded[p]));
+        rounded[p] = _mm512_castps_si512(_mm512_fmadd_ps(product.x[p], factor, _mm512_set1_ps(INTEGER)));
     }
-    const __m512i first = _mm512_add_epi32(rounded[0], rounded[1]);
-    const __m512i second = _mm512_add_epi32(rounded[2], rounded[3]);
+    const __m512i bytes = low_bytes(rounded);
+    _mm512_store_si512(work->weights[i], bytes);
     work->factor[i] = largest > LEAST ? largest / 255 * levels.step : 0;
-    work->bias[i] = levels.half == 0 ? 0 : levels.half * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(first, second));
-    return (_mm512_test_epi32_mask(first, first) != 0 ? 1U : 0U) |
-           (_mm512_test_epi32_mask(second, second) != 0 ? 2U : 0U);
+    if (levels.half != 0) {
+        const __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), bytes, _mm512_set1_epi8(1));
+        work->bias[i] = levels.half * (float)_mm512_reduce_add_epi32(sums);
+    }
+    return _mm512_test_epi8_mask(bytes, bytes);
 }
 
 void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *page,
@@ -98,7 +115,7 @@ void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, si
     }
     tq_weighted work;
     const tq_levels levels = tq_integer_levels(code);
-    unsigned used = 0;
+    uint64_t used = 0;
     uint64_t is_centred;
     const by_token scales = load_scales(page + tq_page_scales_at(code), &is_centred);
     for (size_t i = 0; i < n_q; i++) {
@@ -115,8 +132,8 @@ void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, si
     work.page = page;
     work.ahead = next != NULL ? next : page;
     work.sums = sums;
-    work.first_tile = used == 2 ? 1 : 0;
-    work.end_tile = used == 1 ? 1 : 2;
+    work.first_tile = (uint32_t)used == 0 ? 1 : 0;
+    work.end_tile = used >> 32 == 0 ? 1 : 2;
     (code->trellis.bits != 0 ? tq_trellis_weighted_avx512[code->bits - 2][n_q - 1]
                              : tq_lloyd_weighted_avx512[code->bits - 1][n_q - 1])(&work);
 }
