@@ -6,16 +6,17 @@
  *
  * The integer sums are those of page_scores_avx512.h, of all tokens of the page, 16 in a register; here they become
  * floats and take the scales. Of a page that is read in part, the rest is computed and not written. WITHIN. */
-#include "kernels/scalar/scalar.h"
 #include "kernels/x86/page_scores_avx512.h"
+#include "kernels/scalar/scalar.h"
 #include "kernels/x86/x86.h"
 
 #include <string.h>
 
 static tq_dots_function *find_dots(const tq_code *code, size_t rows)
 {
-    return code->trellis.bits != 0 ? tq_trellis_dots_avx512[code->bits - 2][rows - 1]
-                                   : tq_lloyd_dots_avx512[code->bits - 1][rows - 1];
+    return code->bits == 8           ? tq_byte_dots_avx512[rows / 2 - 1]
+           : code->trellis.bits != 0 ? tq_trellis_dots_avx512[code->bits - 2][rows - 1]
+                                     : tq_lloyd_dots_avx512[code->bits - 1][rows - 1];
 }
 
 static void integer_sums(const tq_code *code, const tq_prepared_query *p, const uint8_t *page, const uint8_t *ahead,
@@ -23,8 +24,8 @@ static void integer_sums(const tq_code *code, const tq_prepared_query *p, const 
 {
     for (size_t r = 0; r < p->n_rows; r += TQ_MOST_ROWS) {
         const size_t rows = p->n_rows - r < TQ_MOST_ROWS ? p->n_rows - r : TQ_MOST_ROWS;
-        const tq_dots work = {code,      page,         ahead, p->dwords + r, p->n_rows, p->start + r,
-                              sums + r * TQ_PAGE_TOKENS};
+        const tq_dots work = {code,      page, ahead, p->dwords + r, p->n_rows, p->start + r, sums + r * TQ_PAGE_TOKENS,
+                              &p->tables};
         find_dots(code, rows)(&work);
     }
 }
@@ -57,8 +58,8 @@ TQ_INLINE void finish(const tq_prepared_query *p, size_t planes, size_t i, const
     for (size_t t = 0; t < TQ_KEY_TILES; t++) {
         const size_t k = t * TQ_KEY_TOKENS;
         const __m512 high = _mm512_cvtepi32_ps(_mm512_load_si512(own + k));
-        const __m512 low = planes == 2 ? _mm512_cvtepi32_ps(_mm512_load_si512(own + TQ_PAGE_TOKENS + k))
-                                       : _mm512_setzero_ps();
+        const __m512 low =
+            planes == 2 ? _mm512_cvtepi32_ps(_mm512_load_si512(own + TQ_PAGE_TOKENS + k)) : _mm512_setzero_ps();
         const __m512 whole = _mm512_fmadd_ps(high, _mm512_set1_ps(256), low);
         const __m512 score = _mm512_mul_ps(
             _mm512_fmadd_ps(whole, _mm512_set1_ps(p->factor[i]), _mm512_set1_ps(p->bias[i])), s->magnitude[t]);
