@@ -73,6 +73,10 @@ void tq_page_scores_avx512(const tq_code *code, const void *prepared, size_t n_q
 {
     const tq_prepared_query *p = prepared;
     _Alignas(64) int32_t sums[TQ_QUERY_ROWS * TQ_PAGE_TOKENS];
+    if (code->bits == 0) {
+        tq_half_scores_avx512(code->dim, prepared, n_q, page + first * code->row_bytes, n, scores, stride);
+        return;
+    }
     if (!tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
         tq_page_scores_scalar(code, prepared, n_q, q_mean, page, first, n, next, scores, stride);
         return;

@@ -132,6 +132,10 @@ static tq_weighted_function *find_weighted(const tq_code *code, size_t n_q)
 void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *page,
                         size_t first, size_t n, const uint8_t *next, float *sums, float *centred)
 {
+    if (code->bits == 0) {
+        tq_half_sum_avx512(code->dim, w, w_stride, n_q, page + first * code->row_bytes, n, sums);
+        return;
+    }
     if (!tq_page_is_tiled(code, TQ_PAGE_VALUES)) {
         tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, next, sums, centred);
         return;
