@@ -47,7 +47,6 @@ TQ_INLINE void store_weights(__m512 x, float *scores, size_t k, size_t n)
 TQ_INLINE float soften(float *scores, size_t n, float *largest, float *weight)
 {
     __m512 most = _mm512_set1_ps(*largest);
-    TQ_UNROLL
     for (size_t k = 0; k < n; k += 16) {
         most = _mm512_max_ps(most, load_scores(scores, k, n));
     }
@@ -55,7 +54,6 @@ TQ_INLINE float soften(float *scores, size_t n, float *largest, float *weight)
     /* If nothing is seen, neither here nor before, any number but -infinity gives all scores the weight 0. */
     const __m512 base = _mm512_set1_ps(top == -INFINITY ? 0 : top);
     __m512 sum = _mm512_setzero_ps();
-    TQ_UNROLL
     for (size_t k = 0; k < n; k += 16) {
         const __m512 e = exp_negative(_mm512_sub_ps(load_scores(scores, k, n), base));
         store_weights(e, scores, k, n);
