@@ -17,17 +17,17 @@
 #include "kernels/x86/operands_avx512.h"
 
 typedef struct tq_weighted {
-    const tq_code *code;
-    const uint8_t *page;
-    const uint8_t *ahead; /* Fetched meanwhile. */
-    size_t first_tile;    /* Weights in other tiles are 0. */
-    size_t end_tile;
-    float factor[TQ_PAGE_QUERIES];
-    float bias[TQ_PAGE_QUERIES]; /* Of trellis codes. */
-    float *sums;                 /* [n_q][dim] */
     _Alignas(64) uint8_t weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS];
     _Alignas(64) uint8_t low_weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS]; /* In units of 1/256. Of the 8-bit code. */
-    const tq_byte_tables *tables;                                      /* Of the 8-bit code. */
+    float factor[TQ_PAGE_QUERIES];
+    float bias[TQ_PAGE_QUERIES]; /* Of trellis codes. */
+    const tq_code *code;
+    const tq_byte_tables *tables; /* Of the 8-bit code. */
+    const uint8_t *page;
+    const uint8_t *ahead; /* Fetched meanwhile. */
+    float *sums;          /* [n_q][dim] */
+    size_t first_tile;    /* Weights in other tiles are 0. */
+    size_t end_tile;
 } tq_weighted;
 
 typedef void tq_weighted_function(const tq_weighted *work);

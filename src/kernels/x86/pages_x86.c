@@ -224,7 +224,7 @@ void tq_page_read_x86(const tq_code *code, tq_page_kind kind, const uint8_t *pag
     }
     const uint8_t *scales = page + tq_page_scales_at(code);
     for (size_t token = first / QUAD * QUAD; token < first + n; token += QUAD) {
-        uint8_t index[QUAD * TQ_MAX_DIM];
+        uint8_t index[QUAD * TQ_MAX_DIM] = {0};
         read_quad(code, kind, page, token, index);
         for (size_t i = 0; i < QUAD; i++) {
             uint8_t one[TQ_MAX_DIM];
