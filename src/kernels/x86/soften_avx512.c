@@ -19,11 +19,11 @@ TQ_INLINE __m512 exp_negative(__m512 x)
     const __m512 t = _mm512_max_ps(_mm512_mul_ps(x, _mm512_set1_ps(0x1.715476p+0F)), _mm512_set1_ps(-1000));
     const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m512 f = _mm512_sub_ps(t, n);
-    __m512 p = _mm512_set1_ps(1.3333558e-3F);
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.6181291e-3F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.5504109e-2F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4022651e-1F));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9314718e-1F));
+    __m512 p = _mm512_set1_ps(1.3276472e-3F);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.6755413e-3F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.5507133e-2F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4022120e-1F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9314697e-1F));
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
     return _mm512_scalef_ps(p, n);
 }
