@@ -21,7 +21,7 @@
 static const float MOST = 256 * 127;
 
 /* A coordinate of more than this many rms makes a query exact. */
-static const float PEAK = 6;
+static const float PEAK = 4.5F;
 
 typedef struct range {
     float largest;

@@ -13,7 +13,8 @@
  * D), however large the scores are. For a Gaussian query the largest of 128 coordinates is 3 rms, and the ratio 7 % at
  * 4 bits: a quarter of a per cent more error in all. So one plane is enough, unless
  *
- *     - a coordinate is larger than 6 rms: such a query has structure that the rotation did not spread;
+ *     - a coordinate is larger than 4.5 rms: such a query has structure that the rotation did not spread (of Gaussian
+ *       ones of 128 coordinates, one in a thousand);
  *     - the code is of 8 bits: its own error is no larger than that of the rounding.
  *
  * Planes are chosen query by query, and a query of one plane gets a low plane of zeros if another of its group needs
