@@ -112,21 +112,39 @@ static void turn_to_index(const segment *s, const uint8_t *operand, uint8_t *ind
     }
 }
 
+/* Eight bytes at once: a shift moves bits from byte to byte, and a mask takes those away. */
+enum { WORD = 8 };
+
+static uint64_t load_word(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, WORD);
+    return word;
+}
+
+static uint64_t low_bits_of_bytes(unsigned width)
+{
+    return UINT64_C(0x0101010101010101) * ((1U << width) - 1);
+}
+
 /* Puts a piece of every index into a row; bytes of other tokens, where `ours` is 0, stay. */
 static void insert(piece p, const uint8_t *operand, const uint8_t *ours, size_t length, uint8_t *row)
 {
-    const unsigned mask = ((1U << p.width) - 1) << p.at;
-    for (size_t i = 0; i < length; i++) {
-        const unsigned replaced = mask & ours[i];
-        row[i] = (uint8_t)((row[i] & ~replaced) | ((unsigned)operand[i] >> p.from << p.at & replaced));
+    const uint64_t mask = low_bits_of_bytes(p.width) << p.at;
+    for (size_t i = 0; i < length; i += WORD) {
+        const uint64_t replaced = mask & load_word(ours + i);
+        const uint64_t bits = load_word(operand + i) >> p.from << p.at;
+        const uint64_t word = (load_word(row + i) & ~replaced) | (bits & replaced);
+        memcpy(row + i, &word, WORD);
     }
 }
 
 static void extract(piece p, const uint8_t *row, size_t length, uint8_t *operand)
 {
-    const unsigned mask = (1U << p.width) - 1;
-    for (size_t i = 0; i < length; i++) {
-        operand[i] = (uint8_t)(operand[i] | ((unsigned)row[i] >> p.at & mask) << p.from);
+    const uint64_t mask = low_bits_of_bytes(p.width);
+    for (size_t i = 0; i < length; i += WORD) {
+        const uint64_t word = load_word(operand + i) | (load_word(row + i) >> p.at & mask) << p.from;
+        memcpy(operand + i, &word, WORD);
     }
 }
 
