@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sixteen lanes of f32 or i32 as AVX2 has them: two registers. lanes_avx512.h says what this is for. */
+#ifndef TQ_LANES_AVX2_H
+#define TQ_LANES_AVX2_H
+
+#include "compiler.h"
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define TQ_KERNEL(name) tq_##name##_avx2
+
+typedef struct f32x16 {
+    __m256 low, high;
+} f32x16;
+
+typedef struct i32x16 {
+    __m256i low, high;
+} i32x16;
+
+/* All bits of the first n lanes. */
+TQ_INLINE i32x16 lanes_first(size_t n)
+{
+    static const int32_t window[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    const int32_t *mask = window + 16 - n;
+    return (i32x16){_mm256_loadu_si256((const void *)mask), _mm256_loadu_si256((const void *)(mask + 8))};
+}
+
+TQ_INLINE f32x16 lanes_load(const float *x)
+{
+    return (f32x16){_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)};
+}
+
+TQ_INLINE f32x16 lanes_load_part(const float *x, size_t n)
+{
+    if (n == 16) {
+        return lanes_load(x);
+    }
+    const i32x16 mask = lanes_first(n);
+    return (f32x16){_mm256_maskload_ps(x, mask.low), _mm256_maskload_ps(x + 8, mask.high)};
+}
+
+TQ_INLINE void lanes_store(float *y, f32x16 a)
+{
+    _mm256_storeu_ps(y, a.low);
+    _mm256_storeu_ps(y + 8, a.high);
+}
+
+TQ_INLINE void lanes_store_part(float *y, size_t n, f32x16 a)
+{
+    if (n == 16) {
+        lanes_store(y, a);
+        return;
+    }
+    const i32x16 mask = lanes_first(n);
+    _mm256_maskstore_ps(y, mask.low, a.low);
+    _mm256_maskstore_ps(y + 8, mask.high, a.high);
+}
+
+/* Sixteen 16-bit elements, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u16_part(const void *x, size_t n)
+{
+    __m256i words;
+    if (n == 16) {
+        words = _mm256_loadu_si256(x);
+    } else {
+        uint16_t copy[16] = {0};
+        memcpy(copy, x, n * sizeof *copy);
+        words = _mm256_loadu_si256((const void *)copy);
+    }
+    return (i32x16){_mm256_cvtepu16_epi32(_mm256_castsi256_si128(words)),
+                    _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1))};
+}
+
+TQ_INLINE void store_words(void *y, size_t n, __m256i words)
+{
+    if (n == 16) {
+        _mm256_storeu_si256(y, words);
+        return;
+    }
+    uint16_t copy[16];
+    _mm256_storeu_si256((void *)copy, words);
+    memcpy(y, copy, n * sizeof *copy);
+}
+
+/* The low halves of the lanes, which are below 65536. */
+TQ_INLINE void lanes_store_u16_part(void *y, size_t n, i32x16 a)
+{
+    store_words(y, n, _mm256_permute4x64_epi64(_mm256_packus_epi32(a.low, a.high), 0xD8));
+}
+
+/* Sixteen f16. To f16 rounds to nearest even; beyond 65504 is the caller's to prevent. */
+TQ_INLINE f32x16 lanes_load_f16(const void *x)
+{
+    const __m128i *halves = x;
+    return (f32x16){_mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1))};
+}
+
+TQ_INLINE f32x16 lanes_load_f16_part(const void *x, size_t n)
+{
+    uint16_t copy[16] = {0};
+    memcpy(copy, x, n * sizeof *copy);
+    return lanes_load_f16(copy);
+}
+
+TQ_INLINE void lanes_store_f16_part(void *y, size_t n, f32x16 a)
+{
+    const __m128i low = _mm256_cvtps_ph(a.low, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m128i high = _mm256_cvtps_ph(a.high, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    store_words(y, n, _mm256_set_m128i(high, low));
+}
+
+TQ_INLINE i32x16 lanes_bits(f32x16 a)
+{
+    return (i32x16){_mm256_castps_si256(a.low), _mm256_castps_si256(a.high)};
+}
+
+TQ_INLINE f32x16 lanes_from_bits(i32x16 a)
+{
+    return (f32x16){_mm256_castsi256_ps(a.low), _mm256_castsi256_ps(a.high)};
+}
+
+TQ_INLINE i32x16 lanes_all_i32(uint32_t value)
+{
+    const __m256i all = _mm256_set1_epi32((int)value);
+    return (i32x16){all, all};
+}
+
+TQ_INLINE i32x16 lanes_and(i32x16 a, i32x16 b)
+{
+    return (i32x16){_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
+}
+
+TQ_INLINE i32x16 lanes_or(i32x16 a, i32x16 b)
+{
+    return (i32x16){_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+}
+
+TQ_INLINE i32x16 lanes_add_i32(i32x16 a, i32x16 b)
+{
+    return (i32x16){_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+
+TQ_INLINE i32x16 lanes_min_u32(i32x16 a, i32x16 b)
+{
+    return (i32x16){_mm256_min_epu32(a.low, b.low), _mm256_min_epu32(a.high, b.high)};
+}
+
+TQ_INLINE i32x16 lanes_max_u32(i32x16 a, i32x16 b)
+{
+    return (i32x16){_mm256_max_epu32(a.low, b.low), _mm256_max_epu32(a.high, b.high)};
+}
+
+TQ_INLINE i32x16 lanes_shift_left(i32x16 a, int bits)
+{
+    return (i32x16){_mm256_slli_epi32(a.low, bits), _mm256_slli_epi32(a.high, bits)};
+}
+
+TQ_INLINE i32x16 lanes_shift_right(i32x16 a, int bits)
+{
+    return (i32x16){_mm256_srli_epi32(a.low, bits), _mm256_srli_epi32(a.high, bits)};
+}
+
+/* 1 if a < limit, unsigned, in every lane. */
+TQ_INLINE int lanes_all_below(i32x16 a, uint32_t limit)
+{
+    const __m256i most = _mm256_max_epu32(a.low, a.high);
+    const __m256i reached = _mm256_cmpeq_epi32(_mm256_max_epu32(most, _mm256_set1_epi32((int)limit)), most);
+    return _mm256_testz_si256(reached, reached);
+}
+
+#endif /* TQ_LANES_AVX2_H */

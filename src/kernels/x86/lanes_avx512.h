@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sixteen lanes of f32 or i32 as AVX-512 has them: one register. lanes_avx2.h gives the same names to pairs of
+ * registers, so that a kernel in which only the width differs is written once, in a file <stage>_lanes.h.
+ *
+ * "part" functions touch the first n <= 16 elements in memory only; loads fill up with zeros. */
+#ifndef TQ_LANES_AVX512_H
+#define TQ_LANES_AVX512_H
+
+#include "compiler.h"
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TQ_KERNEL(name) tq_##name##_avx512
+
+typedef __m512 f32x16;
+typedef __m512i i32x16;
+
+TQ_INLINE __mmask16 lanes_first(size_t n)
+{
+    return (__mmask16)_bzhi_u32(0xFFFF, (unsigned)n);
+}
+
+TQ_INLINE f32x16 lanes_load(const float *x)
+{
+    return _mm512_loadu_ps(x);
+}
+
+TQ_INLINE f32x16 lanes_load_part(const float *x, size_t n)
+{
+    return _mm512_maskz_loadu_ps(lanes_first(n), x);
+}
+
+TQ_INLINE void lanes_store(float *y, f32x16 a)
+{
+    _mm512_storeu_ps(y, a);
+}
+
+TQ_INLINE void lanes_store_part(float *y, size_t n, f32x16 a)
+{
+    _mm512_mask_storeu_ps(y, lanes_first(n), a);
+}
+
+/* Sixteen 16-bit elements, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u16(const void *x)
+{
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(x));
+}
+
+TQ_INLINE i32x16 lanes_load_u16_part(const void *x, size_t n)
+{
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes_first(n), x));
+}
+
+/* The low halves of the lanes. */
+TQ_INLINE void lanes_store_u16_part(void *y, size_t n, i32x16 a)
+{
+    _mm256_mask_storeu_epi16(y, lanes_first(n), _mm512_cvtepi32_epi16(a));
+}
+
+/* Sixteen f16. To f16 rounds to nearest even; beyond 65504 is the caller's to prevent. */
+TQ_INLINE f32x16 lanes_load_f16(const void *x)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256(x));
+}
+
+TQ_INLINE f32x16 lanes_load_f16_part(const void *x, size_t n)
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes_first(n), x));
+}
+
+TQ_INLINE void lanes_store_f16_part(void *y, size_t n, f32x16 a)
+{
+    _mm256_mask_storeu_epi16(y, lanes_first(n), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+TQ_INLINE i32x16 lanes_bits(f32x16 a)
+{
+    return _mm512_castps_si512(a);
+}
+
+TQ_INLINE f32x16 lanes_from_bits(i32x16 a)
+{
+    return _mm512_castsi512_ps(a);
+}
+
+TQ_INLINE i32x16 lanes_all_i32(uint32_t value)
+{
+    return _mm512_set1_epi32((int)value);
+}
+
+TQ_INLINE i32x16 lanes_and(i32x16 a, i32x16 b)
+{
+    return _mm512_and_si512(a, b);
+}
+
+TQ_INLINE i32x16 lanes_or(i32x16 a, i32x16 b)
+{
+    return _mm512_or_si512(a, b);
+}
+
+TQ_INLINE i32x16 lanes_add_i32(i32x16 a, i32x16 b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+TQ_INLINE i32x16 lanes_min_u32(i32x16 a, i32x16 b)
+{
+    return _mm512_min_epu32(a, b);
+}
+
+TQ_INLINE i32x16 lanes_max_u32(i32x16 a, i32x16 b)
+{
+    return _mm512_max_epu32(a, b);
+}
+
+TQ_INLINE i32x16 lanes_shift_left(i32x16 a, int bits)
+{
+    return _mm512_slli_epi32(a, (unsigned)bits);
+}
+
+TQ_INLINE i32x16 lanes_shift_right(i32x16 a, int bits)
+{
+    return _mm512_srli_epi32(a, (unsigned)bits);
+}
+
+/* 1 if a < limit, unsigned, in every lane. */
+TQ_INLINE int lanes_all_below(i32x16 a, uint32_t limit)
+{
+    return _mm512_cmpge_epu32_mask(a, lanes_all_i32(limit)) == 0;
+}
+
+#endif /* TQ_LANES_AVX512_H */

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The AVX2 backend's table: what is not here is left to the weaker backends. */
+#include "kernels/x86/x86.h"
+
+void tq_kernels_avx2(tq_kernels *kernels)
+{
+    kernels->all_finite = tq_all_finite_avx2;
+    kernels->widen = tq_widen_avx2;
+    kernels->narrow = tq_narrow_avx2;
+    kernels->half_encode = tq_half_encode_avx2;
+    kernels->half_decode = tq_half_decode_avx2;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The AVX-512 backend's table: what is not here is left to the weaker backends. */
+#include "kernels/x86/x86.h"
+
+void tq_kernels_avx512(tq_kernels *kernels)
+{
+    kernels->all_finite = tq_all_finite_avx512;
+    kernels->widen = tq_widen_avx512;
+    kernels->narrow = tq_narrow_avx512;
+    kernels->half_encode = tq_half_encode_avx512;
+    kernels->half_decode = tq_half_decode_avx512;
+}
