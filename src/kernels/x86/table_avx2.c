@@ -10,4 +10,5 @@ void tq_kernels_avx2(tq_kernels *kernels)
     kernels->narrow = tq_narrow_avx2;
     kernels->half_encode = tq_half_encode_avx2;
     kernels->half_decode = tq_half_decode_avx2;
+    kernels->soften = tq_soften_avx2;
 }
