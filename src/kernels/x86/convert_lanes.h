@@ -16,20 +16,12 @@
 #include "half.h"
 #include "kernels/x86/x86.h"
 
-enum { LANES = 16 };
-
-/* Number of elements in the step that begins at i. */
-TQ_INLINE size_t step_length(size_t count, size_t i)
-{
-    return count - i < LANES ? count - i : LANES;
-}
-
 static int f32_finite(const float *x, size_t count)
 {
     const i32x16 exponent = lanes_all_i32(0x7F800000U);
     i32x16 most = lanes_all_i32(0);
     for (size_t i = 0; i < count; i += LANES) {
-        const i32x16 bits = lanes_bits(lanes_load_part(x + i, step_length(count, i)));
+        const i32x16 bits = lanes_bits(lanes_load_part(x + i, lanes_left(count, i)));
         most = lanes_max_u32(most, lanes_and(bits, exponent));
     }
     return lanes_all_below(most, 0x7F800000U);
@@ -39,7 +31,7 @@ static int halves_finite(const uint16_t *x, size_t count, uint32_t exponent)
 {
     i32x16 most = lanes_all_i32(0);
     for (size_t i = 0; i < count; i += LANES) {
-        const i32x16 bits = lanes_load_u16_part(x + i, step_length(count, i));
+        const i32x16 bits = lanes_load_u16_part(x + i, lanes_left(count, i));
         most = lanes_max_u32(most, lanes_and(bits, lanes_all_i32(exponent)));
     }
     return lanes_all_below(most, exponent);
@@ -77,7 +69,7 @@ void TQ_KERNEL(half_encode)(const float *x, size_t dim, uint8_t *row)
 {
     const i32x16 sign = lanes_all_i32(0x80000000U);
     for (size_t i = 0; i < dim; i += LANES) {
-        const size_t n = step_length(dim, i);
+        const size_t n = lanes_left(dim, i);
         const i32x16 bits = lanes_bits(lanes_load_part(x + i, n));
         const i32x16 limited = magnitude_below(bits, 0x477FE000U); /* 65504 */
         lanes_store_f16_part(row + 2 * i, n, lanes_from_bits(lanes_or(limited, lanes_and(bits, sign))));
@@ -87,7 +79,7 @@ void TQ_KERNEL(half_encode)(const float *x, size_t dim, uint8_t *row)
 static void widen_bf16(const uint16_t *x, size_t count, float *y)
 {
     for (size_t i = 0; i < count; i += LANES) {
-        const size_t n = step_length(count, i);
+        const size_t n = lanes_left(count, i);
         lanes_store_part(y + i, n, lanes_from_bits(lanes_shift_left(lanes_load_u16_part(x + i, n), 16)));
     }
 }
@@ -95,7 +87,7 @@ static void widen_bf16(const uint16_t *x, size_t count, float *y)
 static void narrow_bf16(const float *x, size_t count, uint16_t *y)
 {
     for (size_t i = 0; i < count; i += LANES) {
-        const size_t n = step_length(count, i);
+        const size_t n = lanes_left(count, i);
         const i32x16 bits = lanes_bits(lanes_load_part(x + i, n));
         const i32x16 magnitude = lanes_and(bits, lanes_all_i32(0x7FFFFFFFU));
         const i32x16 odd = lanes_and(lanes_shift_right(bits, 16), lanes_all_i32(1));

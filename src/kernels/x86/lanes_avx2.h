@@ -13,6 +13,8 @@
 
 #define TQ_KERNEL(name) tq_##name##_avx2
 
+enum { LANES = 16, LANES_GROUP = 4 };
+
 typedef struct f32x16 {
     __m256 low, high;
 } f32x16;
@@ -27,6 +29,12 @@ TQ_INLINE i32x16 lanes_first(size_t n)
     static const int32_t window[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     const int32_t *mask = window + 16 - n;
     return (i32x16){_mm256_loadu_si256((const void *)mask), _mm256_loadu_si256((const void *)(mask + 8))};
+}
+
+/* How many of `count` elements the step that begins at i covers. */
+TQ_INLINE size_t lanes_left(size_t count, size_t i)
+{
+    return count - i < LANES ? count - i : LANES;
 }
 
 TQ_INLINE f32x16 lanes_load(const float *x)
@@ -170,6 +178,61 @@ TQ_INLINE int lanes_all_below(i32x16 a, uint32_t limit)
     const __m256i most = _mm256_max_epu32(a.low, a.high);
     const __m256i reached = _mm256_cmpeq_epi32(_mm256_max_epu32(most, _mm256_set1_epi32((int)limit)), most);
     return _mm256_testz_si256(reached, reached);
+}
+
+TQ_INLINE f32x16 lanes_all(float value)
+{
+    const __m256 all = _mm256_set1_ps(value);
+    return (f32x16){all, all};
+}
+
+TQ_INLINE f32x16 lanes_add(f32x16 a, f32x16 b)
+{
+    return (f32x16){_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+
+TQ_INLINE f32x16 lanes_sub(f32x16 a, f32x16 b)
+{
+    return (f32x16){_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
+}
+
+TQ_INLINE f32x16 lanes_mul(f32x16 a, f32x16 b)
+{
+    return (f32x16){_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+
+/* a * b + c, rounded once. */
+TQ_INLINE f32x16 lanes_fused(f32x16 a, f32x16 b, f32x16 c)
+{
+    return (f32x16){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+
+/* The sum of the lanes as a tree of distance 8, 4, 2, 1. */
+TQ_INLINE float lanes_sum(f32x16 a)
+{
+    const __m256 eight = _mm256_add_ps(a.low, a.high);
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/* Butterflies of distance 1, 2, 4 between the lanes of one register: see lanes_avx512.h. */
+TQ_INLINE __m256 butterflies8(__m256 a)
+{
+    const __m256 sign1 = _mm256_setr_ps(1, -1, 1, -1, 1, -1, 1, -1);
+    const __m256 sign2 = _mm256_setr_ps(1, 1, -1, -1, 1, 1, -1, -1);
+    const __m256 sign4 = _mm256_setr_ps(1, 1, 1, 1, -1, -1, -1, -1);
+    a = _mm256_fmadd_ps(a, sign1, _mm256_permute_ps(a, 0xB1));
+    a = _mm256_fmadd_ps(a, sign2, _mm256_permute_ps(a, 0x4E));
+    return _mm256_fmadd_ps(a, sign4, _mm256_permute2f128_ps(a, a, 0x01));
+}
+
+/* Butterflies of distance 1, 2, 4, 8 between lanes. */
+TQ_INLINE f32x16 lanes_butterflies(f32x16 a)
+{
+    const __m256 u = butterflies8(a.low);
+    const __m256 v = butterflies8(a.high);
+    return (f32x16){_mm256_add_ps(u, v), _mm256_sub_ps(u, v)};
 }
 
 #endif /* TQ_LANES_AVX2_H */

@@ -15,12 +15,20 @@
 
 #define TQ_KERNEL(name) tq_##name##_avx512
 
+enum { LANES = 16, LANES_GROUP = 8 }; /* LANES_GROUP values at once leave registers for temporaries. */
+
 typedef __m512 f32x16;
 typedef __m512i i32x16;
 
 TQ_INLINE __mmask16 lanes_first(size_t n)
 {
     return (__mmask16)_bzhi_u32(0xFFFF, (unsigned)n);
+}
+
+/* How many of `count` elements the step that begins at i covers. */
+TQ_INLINE size_t lanes_left(size_t count, size_t i)
+{
+    return count - i < LANES ? count - i : LANES;
 }
 
 TQ_INLINE f32x16 lanes_load(const float *x)
@@ -130,6 +138,55 @@ TQ_INLINE i32x16 lanes_shift_right(i32x16 a, int bits)
 TQ_INLINE int lanes_all_below(i32x16 a, uint32_t limit)
 {
     return _mm512_cmpge_epu32_mask(a, lanes_all_i32(limit)) == 0;
+}
+
+TQ_INLINE f32x16 lanes_all(float value)
+{
+    return _mm512_set1_ps(value);
+}
+
+TQ_INLINE f32x16 lanes_add(f32x16 a, f32x16 b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+TQ_INLINE f32x16 lanes_sub(f32x16 a, f32x16 b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+TQ_INLINE f32x16 lanes_mul(f32x16 a, f32x16 b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+/* a * b + c, rounded once. */
+TQ_INLINE f32x16 lanes_fused(f32x16 a, f32x16 b, f32x16 c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+/* The sum of the lanes as a tree of distance 8, 4, 2, 1. */
+TQ_INLINE float lanes_sum(f32x16 a)
+{
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/* Butterflies of distance 1, 2, 4, 8 between lanes. The sign of one partner is a factor of a fused multiplication and
+ * addition, which rounds like an addition because the product is exact. */
+TQ_INLINE f32x16 lanes_butterflies(f32x16 a)
+{
+    const __m512 sign1 = _mm512_setr_ps(1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1);
+    const __m512 sign2 = _mm512_setr_ps(1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1);
+    const __m512 sign4 = _mm512_setr_ps(1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1);
+    const __m512 sign8 = _mm512_setr_ps(1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1);
+    a = _mm512_fmadd_ps(a, sign1, _mm512_permute_ps(a, 0xB1));
+    a = _mm512_fmadd_ps(a, sign2, _mm512_permute_ps(a, 0x4E));
+    a = _mm512_fmadd_ps(a, sign4, _mm512_shuffle_f32x4(a, a, 0xB1));
+    return _mm512_fmadd_ps(a, sign8, _mm512_shuffle_f32x4(a, a, 0x4E));
 }
 
 #endif /* TQ_LANES_AVX512_H */

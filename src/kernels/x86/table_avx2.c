@@ -8,6 +8,9 @@ void tq_kernels_avx2(tq_kernels *kernels)
     kernels->all_finite = tq_all_finite_avx2;
     kernels->widen = tq_widen_avx2;
     kernels->narrow = tq_narrow_avx2;
+    kernels->sum_squares = tq_sum_squares_avx2;
+    kernels->rotate = tq_rotate_avx2;
+    kernels->unrotate = tq_unrotate_avx2;
     kernels->half_encode = tq_half_encode_avx2;
     kernels->half_decode = tq_half_decode_avx2;
     kernels->soften = tq_soften_avx2;

@@ -8,6 +8,9 @@ void tq_kernels_avx512(tq_kernels *kernels)
     kernels->all_finite = tq_all_finite_avx512;
     kernels->widen = tq_widen_avx512;
     kernels->narrow = tq_narrow_avx512;
+    kernels->sum_squares = tq_sum_squares_avx512;
+    kernels->rotate = tq_rotate_avx512;
+    kernels->unrotate = tq_unrotate_avx512;
     kernels->half_encode = tq_half_encode_avx512;
     kernels->half_decode = tq_half_decode_avx512;
 }
