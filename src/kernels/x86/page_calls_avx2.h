@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the kernels that read pages with AVX2 share: the arguments of a call, and what does not depend on how levels are
+ * multiplied. That is the scales, the tokens that are wanted, and the mean of a page, which every token has whose scale
+ * has no sign bit. */
+#ifndef TQ_PAGE_CALLS_AVX2_H
+#define TQ_PAGE_CALLS_AVX2_H
+
+#include "compiler.h"
+#include "kernels/x86/pages_x86.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+enum { LANES = 8, QUARTERS = TQ_VALUE_TOKENS / LANES };
+
+/* The arguments of page_scores. */
+typedef struct scores_call {
+    const tq_code *code;
+    const void *prepared;
+    size_t n_q;
+    const float *q_mean;
+    const uint8_t *page;
+    size_t first;
+    size_t n;
+    const uint8_t *next;
+    float *scores;
+    size_t stride;
+} scores_call;
+
+/* The arguments of page_sum. */
+typedef struct sum_call {
+    const tq_code *code;
+    const float *w;
+    size_t w_stride;
+    size_t n_q;
+    const uint8_t *page;
+    size_t first;
+    size_t n;
+    const uint8_t *next;
+    float *sums;
+    float *centred;
+} sum_call;
+
+/* The same for codes of 8 bits. */
+void tq_eight_scores_avx2(const scores_call *call);
+void tq_eight_sum_avx2(const sum_call *call);
+
+/* Finishes the scores of query i with eight tokens, and stores those that are wanted. `inner` is to be multiplied with
+ * the scales. */
+TQ_INLINE void store_scores(const scores_call *call, size_t i, size_t token, __m256 inner)
+{
+    const uint8_t *scales_at = call->page + tq_page_scales_at(call->code) + 2 * token;
+    const __m256 signed_scales = _mm256_cvtph_ps(_mm_loadu_si128((const void *)scales_at));
+    __m256 scores = _mm256_mul_ps(inner, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), signed_scales));
+    if (call->q_mean != NULL) {
+        const __m256 mean = _mm256_set1_ps(call->q_mean[i]);
+        scores = _mm256_add_ps(scores, _mm256_blendv_ps(mean, _mm256_setzero_ps(), signed_scales));
+    }
+    float *row = call->scores + i * call->stride;
+    if (token >= call->first && token + LANES <= call->first + call->n) {
+        _mm256_storeu_ps(row + (token - call->first), scores);
+        return;
+    }
+    float lanes[LANES];
+    _mm256_storeu_ps(lanes, scores);
+    for (size_t l = 0; l < LANES; l++) {
+        if (token + l >= call->first && token + l < call->first + call->n) {
+            row[token + l - call->first] = lanes[l];
+        }
+    }
+}
+
+TQ_INLINE float sum_of_lanes(__m256 x)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
+/* The weights of query i for the 32 tokens of tile h, times their scales; 0 for tokens that are not wanted. */
+TQ_INLINE void load_weights(const sum_call *call, size_t i, size_t h, __m256 *w)
+{
+    const float *row = call->w + i * call->w_stride;
+    const size_t begin = h * TQ_VALUE_TOKENS;
+    const size_t end = begin + TQ_VALUE_TOKENS;
+    float copy[TQ_VALUE_TOKENS] = {0};
+    const float *from = copy;
+    if (begin >= call->first && end <= call->first + call->n) {
+        from = row + (begin - call->first);
+    } else {
+        const size_t least = begin > call->first ? begin : call->first;
+        const size_t most = end < call->first + call->n ? end : call->first + call->n;
+        memcpy(copy + (least - begin), row + (least - call->first), (most - least) * sizeof *copy);
+    }
+    __m256 centred = _mm256_setzero_ps();
+    for (size_t a = 0; a < QUARTERS; a++) {
+        const uint8_t *scales_at = call->page + tq_page_scales_at(call->code) + 2 * (begin + a * LANES);
+        const __m256 signed_scales = _mm256_cvtph_ps(_mm_loadu_si128((const void *)scales_at));
+        const __m256 weights = _mm256_loadu_ps(from + a * LANES);
+        centred = _mm256_add_ps(centred, _mm256_blendv_ps(weights, _mm256_setzero_ps(), signed_scales));
+        w[a] = _mm256_mul_ps(weights, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), signed_scales));
+    }
+    if (call->centred != NULL) {
+        call->centred[i] += sum_of_lanes(centred);
+    }
+}
+
+#endif /* TQ_PAGE_CALLS_AVX2_H */

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sums of a page of values, for the backends whose dot_*.h was included before:
+ *
+ *     for queries i, for dimensions j: sums[i][j] += sum over values k: w_ik s_k level_kj
+ *
+ * Values lie as pages_x86.h says: a register of levels holds 8 dimensions x 4 tokens, and is looked up once for all
+ * queries. The weights w s of a query are rounded to integers for 32 tokens at a time, relative to the largest of them;
+ * those of four tokens are loaded into all lanes:
+ *
+ *     levels       j0: k0 k1 k2 k3 | j1: k0 k1 k2 k3 | ... | j7: k0 k1 k2 k3       bytes
+ *     weights      w0 w1 w2 w3     | w0 w1 w2 w3     | ... | w0 w1 w2 w3
+ *     sums         j0              | j1              | ... | j7                    += four products
+ *
+ * Eight fields later the sums of 32 tokens become floats. Weights are unsigned bytes; they are words, and levels
+ * widened to words, even bytes first, then odd ones, where levels need all eight bits and dot_bytes has not as many.
+ *
+ * Blocks of 32 tokens are computed whole; tokens outside of first .. first + n - 1 have weight 0. The same places of
+ * the page `next` are fetched meanwhile. Contract: within 4e-3 of the largest weight times the root of n. */
+#ifndef TQ_PAGE_SUM_DOT_H
+#define TQ_PAGE_SUM_DOT_H
+
+#include "kernels/scalar/scalar.h"
+#include "kernels/x86/fields_avx2.h"
+#include "kernels/x86/page_calls_avx2.h"
+#include "kernels/x86/x86.h"
+
+#include <string.h>
+
+enum { MOST_OF_BYTE = 255, MOST_OF_WORD = 32767 };
+
+/* What a kernel is compiled for: constants. */
+typedef struct shape {
+    bool trellis;
+    unsigned bits;
+    size_t n_q;
+} shape;
+
+/* Whether levels and weights of this code are multiplied as words. */
+TQ_INLINE bool needs_words(const tq_code *code)
+{
+    return !DOT_EIGHT_BITS && code->trellis.bits == 4;
+}
+
+TQ_INLINE tq_levels levels_of(const tq_code *code)
+{
+    return DOT_EIGHT_BITS || needs_words(code) ? tq_levels_8bit(code) : tq_levels_7bit(code);
+}
+
+/* Weights of 32 tokens. Those of query i for tokens 4 k .. 4 k + 3 are dword [k * n + i], n as the kernel has it; of
+ * words, tokens 4 k and 4 k + 2 are dword [2 k * n + i], the other two are dword [(2 k + 1) * n + i]. */
+typedef struct tile_weights {
+    bool any;
+    float unit[TQ_PAGE_QUERIES]; /* What an integer sum is multiplied with, */
+    float rest[TQ_PAGE_QUERIES]; /* and what is added then, because of the halves of levels. */
+    int32_t dwords[2 * FIELDS * TQ_PAGE_QUERIES];
+} tile_weights;
+
+TQ_INLINE float largest_lane(__m256 x)
+{
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+
+/* Tokens 8 a + l in lane l of integers[a] become consecutive bytes, and go to every n-th dword. */
+TQ_INLINE void store_bytes(const __m256i *integers, size_t n, int32_t *dwords)
+{
+    const __m256i low = _mm256_packs_epi32(integers[0], integers[1]);
+    const __m256i high = _mm256_packs_epi32(integers[2], integers[3]);
+    const __m256i in_lanes = _mm256_packus_epi16(low, high);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    int32_t fours[FIELDS];
+    _mm256_storeu_si256((void *)fours, _mm256_permutevar8x32_epi32(in_lanes, order));
+    for (size_t k = 0; k < FIELDS; k++) {
+        dwords[k * n] = fours[k];
+    }
+}
+
+/* The same for words, two dwords for four tokens. */
+TQ_INLINE void store_words(const __m256i *integers, size_t n, int32_t *dwords)
+{
+    for (size_t a = 0; a < QUARTERS; a++) {
+        const __m256i order = _mm256_setr_epi32(0, 2, 1, 3, 4, 6, 5, 7);
+        const __m256i ordered = _mm256_permutevar8x32_epi32(integers[a], order);
+        const __m256i words = _mm256_packs_epi32(ordered, ordered);
+        int32_t pairs[LANES];
+        _mm256_storeu_si256((void *)pairs, words);
+        dwords[4 * a * n] = pairs[0];
+        dwords[(4 * a + 1) * n] = pairs[1];
+        dwords[(4 * a + 2) * n] = pairs[4];
+        dwords[(4 * a + 3) * n] = pairs[5];
+    }
+}
+
+/* The weights of query i of n for tile h. */
+static void weigh(const sum_call *call, size_t i, size_t n, size_t h, tile_weights *to)
+{
+    const bool words = needs_words(call->code);
+    const tq_levels levels = levels_of(call->code);
+    const int most = words ? MOST_OF_WORD : MOST_OF_BYTE;
+    __m256 w[QUARTERS];
+    load_weights(call, i, h, w);
+    const __m256 tops = _mm256_max_ps(_mm256_max_ps(w[0], w[1]), _mm256_max_ps(w[2], w[3]));
+    const float largest = largest_lane(tops);
+    const float unit = largest / (float)most;
+    const __m256 per_unit = _mm256_set1_ps(unit > 1e-30F ? 1 / unit : 0); /* Weights as small as that are nothing. */
+    __m256i integers[QUARTERS];
+    __m256 total = _mm256_setzero_ps();
+    for (size_t a = 0; a < QUARTERS; a++) {
+        integers[a] = _mm256_cvtps_epi32(_mm256_mul_ps(w[a], per_unit));
+        total = _mm256_add_ps(total, _mm256_cvtepi32_ps(integers[a]));
+    }
+    to->any = to->any || largest > 0;
+    to->unit[i] = unit * levels.step;
+    to->rest[i] = to->unit[i] * levels.half * sum_of_lanes(total);
+    if (words) {
+        store_words(integers, n, to->dwords + i);
+    } else {
+        store_bytes(integers, n, to->dwords + i);
+    }
+}
+
+/* The coded bits of tile h, [dim] dwords behind the last LANES of them: what comes before the first dimension. */
+TQ_INLINE void gather_coded(const sum_call *call, size_t h, uint8_t *coded)
+{
+    const size_t dim = call->code->dim;
+    for (size_t g = 0; g < dim / TQ_VALUE_DIMS; g++) {
+        memcpy(coded + FIELD_BYTES + g * TQ_ROW_BYTES, call->page + tq_value_block_at(call->code, g, h), TQ_ROW_BYTES);
+    }
+    memcpy(coded, coded + dim * 4, FIELD_BYTES);
+}
+
+/* The subset bits of eight dimensions; `u` are their coded bits, and those of the dimensions before come before. */
+TQ_INLINE tq_subsets value_subsets(const uint8_t *u)
+{
+    __m256i ago[7];
+    for (size_t i = 0; i < 7; i++) {
+        ago[i] = _mm256_loadu_si256((const void *)(u - 4 * i));
+    }
+    return (tq_subsets){_mm256_xor_si256(_mm256_xor_si256(ago[1], ago[2]), ago[4]),
+                        _mm256_xor_si256(_mm256_xor_si256(ago[0], ago[5]), ago[6])};
+}
+
+TQ_INLINE __m256i in_all_lanes(const int32_t *dword)
+{
+    return _mm256_set1_epi32(*dword);
+}
+
+/* integers[i] += the products of field k with its weights. */
+TQ_INLINE void add_field(shape s, bool words, __m256i levels, const int32_t *w, unsigned k, __m256i *integers)
+{
+    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(levels, 8), 8);
+    const __m256i odd = _mm256_srai_epi16(levels, 8);
+    for (size_t i = 0; i < s.n_q; i++) {
+        if (words) {
+            integers[i] = dot_words(integers[i], even, in_all_lanes(w + 2 * k * s.n_q + i));
+            integers[i] = dot_words(integers[i], odd, in_all_lanes(w + (2 * k + 1) * s.n_q + i));
+        } else {
+            integers[i] = dot_bytes(integers[i], in_all_lanes(w + k * s.n_q + i), levels);
+        }
+    }
+}
+
+/* Adds tile h to the sums of the eight dimensions from 8 j on. */
+TQ_INLINE void sum_dims(shape s, const sum_call *call, const tq_tables *tables, const tile_weights *w,
+                        const uint8_t *coded, size_t h, size_t j)
+{
+    const bool words = !DOT_EIGHT_BITS && s.trellis && s.bits == 4;
+    const uint8_t *rows = call->page + tq_value_block_at(call->code, j / 2, h) + j % 2 * FIELD_BYTES;
+    const tq_fields fields =
+        s.trellis ? trellis_fields(s.bits, rows, value_subsets(coded + j * FIELD_BYTES)) : lloyd_fields(s.bits, rows);
+    __m256i integers[TQ_PAGE_QUERIES];
+    for (size_t i = 0; i < s.n_q; i++) {
+        integers[i] = _mm256_setzero_si256();
+    }
+    for (unsigned k = 0; k < FIELDS; k++) {
+        add_field(s, words, field_levels(s.trellis, s.bits, &fields, tables, k), w->dwords, k, integers);
+    }
+    for (size_t i = 0; i < s.n_q && i < call->n_q; i++) {
+        float *sums = call->sums + i * call->code->dim + j * LANES;
+        const __m256 more =
+            _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers[i]), _mm256_set1_ps(w->unit[i]), _mm256_set1_ps(w->rest[i]));
+        _mm256_storeu_ps(sums, _mm256_add_ps(_mm256_loadu_ps(sums), more));
+    }
+}
+
+/* The rows from `at` on are in `next` where they are in this page. */
+TQ_INLINE void fetch(const sum_call *call, size_t at, unsigned n_rows)
+{
+    for (unsigned row = 0; row < n_rows; row++) {
+        _mm_prefetch((const char *)call->next + at + (size_t)TQ_ROW_BYTES * row, _MM_HINT_T0);
+    }
+}
+
+TQ_INLINE void sum_of(shape s, const sum_call *call)
+{
+    const size_t dim = call->code->dim;
+    const tq_tables tables = make_tables(s.trellis, s.bits, levels_of(call->code).k, 0);
+    for (size_t h = call->first / TQ_VALUE_TOKENS; h * TQ_VALUE_TOKENS < call->first + call->n; h++) {
+        uint8_t coded[4 * TQ_MAX_DIM + FIELD_BYTES];
+        tile_weights w;
+        memset(&w, 0, sizeof w);
+        for (size_t i = 0; i < call->n_q; i++) {
+            weigh(call, i, s.n_q, h, &w);
+        }
+        if (s.trellis && w.any) {
+            gather_coded(call, h, coded);
+        }
+        for (size_t j = 0; w.any && j < dim / LANES; j++) {
+            if (call->next != NULL && j % 2 == 0) {
+                fetch(call, tq_value_block_at(call->code, j / 2, h), s.bits);
+            }
+            sum_dims(s, call, &tables, &w, coded + FIELD_BYTES, h, j);
+        }
+    }
+}
+
+typedef void sum_kernel(const sum_call *call);
+
+/* Kernels are made for 1, 2, 4 and 8 queries. */
+#define TQ_SUM_KERNEL(trellis, bits, n_q)                                                                              \
+    TQ_APART void sum_##trellis##bits##n_q(const sum_call *call)                                                       \
+    {                                                                                                                  \
+        sum_of((shape){trellis, bits, n_q}, call);                                                                     \
+    }
+#define TQ_SUM_KERNELS(trellis, bits)                                                                                  \
+    TQ_SUM_KERNEL(trellis, bits, 1)                                                                                    \
+    TQ_SUM_KERNEL(trellis, bits, 2)                                                                                    \
+    TQ_SUM_KERNEL(trellis, bits, 4)                                                                                    \
+    TQ_SUM_KERNEL(trellis, bits, 8)
+TQ_SUM_KERNELS(0, 1)
+TQ_SUM_KERNELS(0, 2)
+TQ_SUM_KERNELS(0, 3)
+TQ_SUM_KERNELS(0, 4)
+TQ_SUM_KERNELS(1, 2)
+TQ_SUM_KERNELS(1, 3)
+TQ_SUM_KERNELS(1, 4)
+
+#define TQ_SUM_FOR(trellis, bits)                                                                                      \
+    {                                                                                                                  \
+        sum_##trellis##bits##1, sum_##trellis##bits##2, sum_##trellis##bits##4, sum_##trellis##bits##8                 \
+    }
+
+static sum_kernel *kernel_for(const tq_code *code, size_t n_q)
+{
+    static sum_kernel *const lloyd[4][4] = {TQ_SUM_FOR(0, 1), TQ_SUM_FOR(0, 2), TQ_SUM_FOR(0, 3), TQ_SUM_FOR(0, 4)};
+    static sum_kernel *const trellis[3][4] = {TQ_SUM_FOR(1, 2), TQ_SUM_FOR(1, 3), TQ_SUM_FOR(1, 4)};
+    const size_t n_at = n_q > 4 ? 3 : n_q > 2 ? 2 : n_q - 1;
+    return code->trellis.bits != 0 ? trellis[code->bits - 2][n_at] : lloyd[code->bits - 1][n_at];
+}
+
+void TQ_KERNEL(page_sum)(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *page,
+                         size_t first, size_t n, const uint8_t *next, float *sums, float *centred)
+{
+    const sum_call call = {code, w, w_stride, n_q, page, first, n, next, sums, centred};
+    if (n_q == 0) {
+        return;
+    }
+    if (!tq_page_is_tiled(code, TQ_PAGE_VALUES)) {
+        tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, next, sums, centred);
+    } else if (code->bits == 8) {
+        tq_eight_sum_avx2(&call);
+    } else {
+        kernel_for(code, n_q)(&call);
+    }
+}
+
+#endif /* TQ_PAGE_SUM_DOT_H */
