@@ -10,6 +10,7 @@
 #include "kernels/x86/pages_x86.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum { LANES = 8, QUARTERS = TQ_VALUE_TOKENS / LANES };
@@ -46,28 +47,46 @@ typedef struct sum_call {
 void tq_eight_scores_avx2(const scores_call *call);
 void tq_eight_sum_avx2(const sum_call *call);
 
-/* Finishes the scores of query i with eight tokens, and stores those that are wanted. `inner` is to be multiplied with
- * the scales. */
-TQ_INLINE void store_scores(const scores_call *call, size_t i, size_t token, __m256 inner)
+/* Eight tokens of which scores are computed. */
+typedef struct score_tokens {
+    size_t token; /* The first of them. */
+    bool all;     /* All are wanted. */
+    __m256 scales;
+    __m256 signs; /* The sign bits of those without a mean. */
+} score_tokens;
+
+TQ_INLINE score_tokens score_tokens_at(const scores_call *call, size_t token)
 {
     const uint8_t *scales_at = call->page + tq_page_scales_at(call->code) + 2 * token;
-    const __m256 signed_scales = _mm256_cvtph_ps(_mm_loadu_si128((const void *)scales_at));
-    __m256 scores = _mm256_mul_ps(inner, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), signed_scales));
-    if (call->q_mean != NULL) {
-        const __m256 mean = _mm256_set1_ps(call->q_mean[i]);
-        scores = _mm256_add_ps(scores, _mm256_blendv_ps(mean, _mm256_setzero_ps(), signed_scales));
-    }
-    float *row = call->scores + i * call->stride;
-    if (token >= call->first && token + LANES <= call->first + call->n) {
-        _mm256_storeu_ps(row + (token - call->first), scores);
-        return;
-    }
+    const __m256 scales = _mm256_cvtph_ps(_mm_loadu_si128((const void *)scales_at));
+    const bool all = token >= call->first && token + LANES <= call->first + call->n;
+    return (score_tokens){token, all, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), scales), scales};
+}
+
+TQ_APART void store_some(const scores_call *call, size_t token, float *row, __m256 scores)
+{
     float lanes[LANES];
     _mm256_storeu_ps(lanes, scores);
     for (size_t l = 0; l < LANES; l++) {
         if (token + l >= call->first && token + l < call->first + call->n) {
             row[token + l - call->first] = lanes[l];
         }
+    }
+}
+
+/* Stores the scores of query i; `inner` is to be multiplied with the scales. */
+TQ_INLINE void store_scores(const scores_call *call, const score_tokens *tokens, size_t i, __m256 inner)
+{
+    float *row = call->scores + i * call->stride;
+    __m256 scores = _mm256_mul_ps(inner, tokens->scales);
+    if (call->q_mean != NULL) {
+        const __m256 mean = _mm256_set1_ps(call->q_mean[i]);
+        scores = _mm256_add_ps(scores, _mm256_blendv_ps(mean, _mm256_setzero_ps(), tokens->signs));
+    }
+    if (tokens->all) {
+        _mm256_storeu_ps(row + (tokens->token - call->first), scores);
+    } else {
+        store_some(call, tokens->token, row, scores);
     }
 }
 

@@ -46,9 +46,10 @@ TQ_INLINE void score_half(size_t n_q, const scores_call *call, size_t t, size_t 
             _mm_prefetch((const char *)call->next + at, _MM_HINT_T0);
         }
     }
+    const score_tokens tokens = score_tokens_at(call, t * TQ_KEY_TOKENS + half * LANES);
     for (size_t i = 0; i < n_q; i++) {
         const __m256 inner = _mm256_mul_ps(sums[i], _mm256_set1_ps(1 / (float)code->dim));
-        store_scores(call, i, t * TQ_KEY_TOKENS + half * LANES, inner);
+        store_scores(call, &tokens, i, inner);
     }
 }
 

@@ -53,24 +53,30 @@ static int32_t round_to(float x, float largest, int most)
     return largest > 0 ? (int32_t)rintf(x / largest * (float)most) : 0;
 }
 
+static int32_t *dword_at(tq_prepared *p, size_t f, size_t r)
+{
+    const size_t n = p->rows_of_a_group;
+    return p->dwords + r / n * p->dwords_of_a_group + f * n + r % n;
+}
+
 /* x is for byte b of field f, in row r: words. */
 static void store_word(tq_prepared *p, size_t f, size_t b, size_t r, int32_t x)
 {
     const int16_t word = (int16_t)x;
-    memcpy((char *)&p->dwords[(2 * f + b % 2) * p->n_rows + r] + b / 2 * sizeof word, &word, sizeof word);
+    memcpy((char *)dword_at(p, 2 * f + b % 2, r) + b / 2 * sizeof word, &word, sizeof word);
 }
 
 /* The same for bytes. */
 static void store_byte(tq_prepared *p, size_t f, size_t b, size_t r, int32_t x, int offset)
 {
-    ((int8_t *)&p->dwords[f * p->n_rows + r])[b] = (int8_t)x;
+    ((int8_t *)dword_at(p, f, r))[b] = (int8_t)x;
     p->start[r] -= offset * x;
 }
 
 static void store_query(const tq_code *code, tq_query_form form, const float *q, size_t i, tq_prepared *p)
 {
     const size_t dim = code->dim;
-    const bool one_row = p->rows_of_a_query == 1 && !form.words;
+    const bool one_row = !form.words && !has_peak(q, dim);
     const int fitting = WORDS_LIMIT / (int)dim;
     const int most = form.words && fitting < MOST_OF_ROWS ? fitting : MOST_OF_ROWS;
     const float largest = largest_of(q, dim);
@@ -88,13 +94,14 @@ static void store_query(const tq_code *code, tq_query_form form, const float *q,
                 continue;
             }
             store_byte(p, f, b, i * p->rows_of_a_query, high, form.offset);
-            if (!one_row) {
-                store_byte(p, f, b, i * p->rows_of_a_query + 1, x - 256 * high, form.offset);
+            if (p->rows_of_a_query == 2) {
+                store_byte(p, f, b, 2 * i + 1, x - 256 * high, form.offset);
             }
         }
     }
-    p->factor[i] = largest / (float)most * form.levels.step / (float)dim;
-    p->bias[i] = p->factor[i] * form.levels.half * (float)sum;
+    const float unit = largest / (float)most * form.levels.step / (float)dim;
+    p->factor[i] = form.words || p->rows_of_a_query == 2 ? unit : 256 * unit;
+    p->bias[i] = unit * form.levels.half * (float)sum;
 }
 
 void tq_page_query_round(const tq_code *code, tq_query_form form, const float *q, size_t n_q, void *prepared)
@@ -105,11 +112,14 @@ void tq_page_query_round(const tq_code *code, tq_query_form form, const float *q
     for (size_t i = 0; i < n_q && !form.words; i++) {
         p->rows_of_a_query = has_peak(q + i * code->dim, code->dim) ? 2 : p->rows_of_a_query;
     }
-    p->n_rows = 1;
-    while (p->n_rows < n_q * p->rows_of_a_query) {
-        p->n_rows *= 2;
+    p->n_rows = n_q * p->rows_of_a_query;
+    p->rows_of_a_group = 1;
+    while (p->rows_of_a_group < p->n_rows && p->rows_of_a_group < TQ_QUERY_GROUP) {
+        p->rows_of_a_group *= 2;
     }
-    memset(p->dwords, 0, p->n_rows * code->dim * (form.words ? 2 : 1));
+    p->dwords_of_a_group = code->dim / 4 * p->rows_of_a_group * (form.words ? 2 : 1);
+    const size_t n_groups = (p->n_rows + TQ_QUERY_GROUP - 1) / TQ_QUERY_GROUP;
+    memset(p->dwords, 0, n_groups * p->dwords_of_a_group * sizeof *p->dwords);
     for (size_t i = 0; i < n_q; i++) {
         store_query(code, form, q + i * code->dim, i, p);
     }

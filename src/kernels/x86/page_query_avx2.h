@@ -6,9 +6,11 @@
  *     q[j] = step 256 high[j]                 one row
  *     q[j] = step x[j]                        one row of 16-bit words
  *
- * Two rows go to all queries of a group in which one has a coordinate of more than 6 rms: such a query has structure
- * that the rotation did not spread, and 8 bits would not do for the rest of it. Words serve the code whose levels do
- * not fit the 8-bit products of AVX2 (levels_avx2.h). */
+ * A query is exact if a coordinate is larger than 6 rms: it has structure that the rotation did not spread, and 8 bits
+ * would not do for the rest of it. If one of a group is, all have two rows, the low ones of others being zero. Words
+ * serve the code whose levels do not fit the 8-bit products of AVX2 (levels_avx2.h).
+ *
+ * Rows are read in groups of up to eight. */
 #ifndef TQ_PAGE_QUERY_AVX2_H
 #define TQ_PAGE_QUERY_AVX2_H
 
@@ -16,16 +18,19 @@
 
 #include <stdbool.h>
 
-enum { TQ_QUERY_ROWS = 2 * TQ_PAGE_QUERIES };
+enum { TQ_QUERY_ROWS = 2 * TQ_PAGE_QUERIES, TQ_QUERY_GROUP = 8 };
 
 typedef struct tq_prepared {
-    size_t n_rows;                 /* 1, 2, 4, 8 or 16: rounded up, the rest are zero. */
-    size_t rows_of_a_query;        /* 1 or 2: row i, or rows 2 i (high) and 2 i + 1 (low). */
-    float factor[TQ_PAGE_QUERIES]; /* Score = scale (factor (256 high + low) + bias), sums of products with levels k. */
-    float bias[TQ_PAGE_QUERIES];
+    size_t rows_of_a_query; /* 1 or 2: row i, or rows 2 i (high) and 2 i + 1 (low). */
+    size_t n_rows;
+    size_t rows_of_a_group; /* 1, 2, 4 or 8: rounded up, rows that are not there are zero. */
+    size_t dwords_of_a_group;
+    float factor[TQ_PAGE_QUERIES]; /* Score = scale (factor x + bias), where x is the sum of row i, */
+    float bias[TQ_PAGE_QUERIES];   /* or 256 times that of row 2 i and that of row 2 i + 1. */
     int32_t start[TQ_QUERY_ROWS]; /* Of the sum of a row, because levels come as k + offset. */
-    /* Row r of field f of a block of keys is dword [f * n_rows + r]: four bytes, for bytes 0 .. 3 of the field. With
-     * words, dword [2 f * n_rows + r] for bytes 0 and 2, dword [(2 f + 1) * n_rows + r] for bytes 1 and 3. */
+    /* Row r of n in a group has for field f of the blocks of keys dword [f * n + r] of the group: four bytes, for bytes
+     * 0 .. 3 of the field. With words, dword [2 f * n + r] for bytes 0 and 2, dword [(2 f + 1) * n + r] for bytes 1, 3.
+     */
     int32_t dwords[];
 } tq_prepared;
 

@@ -31,6 +31,7 @@ typedef struct shape {
     bool trellis;
     unsigned bits;
     size_t n_rows; /* Of queries, at once. */
+    size_t halves; /* Of a tile of 16 tokens, at once: 1 or 2. */
 } shape;
 
 TQ_INLINE bool has_words(bool trellis, unsigned bits)
@@ -45,12 +46,6 @@ TQ_INLINE tq_query_form form_of(const tq_code *code)
     return words            ? (tq_query_form){tq_levels_8bit(code), 0, true}
            : DOT_EIGHT_BITS ? (tq_query_form){tq_levels_8bit(code), 128, false}
                             : (tq_query_form){tq_levels_7bit(code), 64, false};
-}
-
-/* Sums of few rows would wait for each other's additions, so each is taken in parts. */
-TQ_INLINE size_t parts_of(size_t n_rows)
-{
-    return n_rows >= 4 ? 1 : 4 / n_rows;
 }
 
 TQ_INLINE __m256i in_all_lanes(const int32_t *dword)
@@ -70,82 +65,110 @@ TQ_INLINE tq_subsets key_subsets(__m256i u, __m256i before)
     return (tq_subsets){_mm256_xor_si256(v1, u4), _mm256_xor_si256(u, v5)};
 }
 
-/* sums[r] += the products of one field with row r of the queries. */
-TQ_INLINE void add_field(shape s, __m256i levels, const int32_t *q, size_t stride, __m256i *sums)
+/* Sums of one row with the halves of a tile. Sums of few rows would wait for each other's additions, so even and odd
+ * fields are added up apart. */
+typedef struct row_sums {
+    __m256i sum[2][2]; /* [field odd][half] */
+} row_sums;
+
+/* Adds the products of field k of the halves with all rows; q has the rows' dwords for it. */
+TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tables, unsigned k, const int32_t *q,
+                         row_sums *sums)
 {
-    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(levels, 8), 8);
-    const __m256i odd = _mm256_srai_epi16(levels, 8);
-    for (size_t r = 0; r < s.n_rows; r++) {
-        if (has_words(s.trellis, s.bits)) {
-            sums[r] = dot_words(sums[r], even, in_all_lanes(q + r));
-            sums[r] = dot_words(sums[r], odd, in_all_lanes(q + stride + r));
-        } else {
-            sums[r] = dot_bytes(sums[r], levels, in_all_lanes(q + r));
+    const size_t part = s.n_rows * s.halves <= 4 ? k % 2 : 0;
+    for (size_t half = 0; half < s.halves; half++) {
+        const __m256i levels = field_levels(s.trellis, s.bits, &fields[half], tables, k);
+        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(levels, 8), 8);
+        const __m256i odd = _mm256_srai_epi16(levels, 8);
+        for (size_t r = 0; r < s.n_rows; r++) {
+            __m256i *sum = &sums[r].sum[part][half];
+            if (has_words(s.trellis, s.bits)) {
+                *sum = dot_words(*sum, even, in_all_lanes(q + 2 * k * s.n_rows + r));
+                *sum = dot_words(*sum, odd, in_all_lanes(q + (2 * k + 1) * s.n_rows + r));
+            } else {
+                *sum = dot_bytes(*sum, levels, in_all_lanes(q + k * s.n_rows + r));
+            }
         }
     }
 }
 
-/* Adds the fields of a block, or of the half block at the end. */
-TQ_INLINE void add_block(shape s, unsigned n_fields, const tq_fields *fields, const tq_tables *tables, const int32_t *q,
-                         size_t stride, __m256i *sums)
+/* Adds the fields of a block, or the first four, of the half block at the end. Not a loop: k must be constant. */
+TQ_INLINE void add_block(shape s, bool whole, const tq_fields *fields, const tq_tables *tables, const int32_t *q,
+                         row_sums *sums)
 {
-    const size_t step = has_words(s.trellis, s.bits) ? 2 * stride : stride;
-    for (unsigned k = 0; k < n_fields; k++) {
-        const __m256i levels = field_levels(s.trellis, s.bits, fields, tables, k);
-        add_field(s, levels, q + k * step, stride, sums + k % parts_of(s.n_rows) * s.n_rows);
+    add_field(s, fields, tables, 0, q, sums);
+    add_field(s, fields, tables, 1, q, sums);
+    add_field(s, fields, tables, 2, q, sums);
+    add_field(s, fields, tables, 3, q, sums);
+    if (whole) {
+        add_field(s, fields, tables, 4, q, sums);
+        add_field(s, fields, tables, 5, q, sums);
+        add_field(s, fields, tables, 6, q, sums);
+        add_field(s, fields, tables, 7, q, sums);
     }
 }
 
-/* One half of each row of the blocks of 16 tokens t, at `at`: sums[r] of eight tokens with row first_row + r. */
-TQ_INLINE void sum_half(shape s, const scores_call *call, const tq_tables *tables, size_t t, size_t at,
-                        size_t first_row, __m256i *sums)
+/* The halves of blocks of tile t, at `at` in each of their rows: to[r][half] are the sums of row r. */
+TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *tables, size_t t, size_t at,
+                        const int32_t *start, const int32_t *q, __m256i (*to)[2])
 {
     const tq_code *code = call->code;
-    const tq_prepared *p = call->prepared;
-    const size_t stride = p->n_rows;
-    const size_t n_blocks = code->dim / TQ_KEY_DIMS;
-    const int32_t *q = p->dwords + first_row;
-    __m256i before = _mm256_setzero_si256();
-    for (size_t r = 0; r < s.n_rows * parts_of(s.n_rows); r++) {
-        sums[r] = r < s.n_rows ? in_all_lanes(p->start + first_row + r) : _mm256_setzero_si256();
-    }
-    if (s.trellis) {
-        before = load_field(call->page + tq_key_block_at(code, n_blocks - 1, t) + at);
-    }
-    for (size_t b = 0; b < n_blocks; b++) {
-        const uint8_t *rows = call->page + tq_key_block_at(code, b, t) + at;
-        tq_fields fields;
-        if (s.trellis) {
-            const __m256i u = load_field(rows);
-            fields = trellis_fields(s.bits, rows, key_subsets(u, before));
-            before = u;
-        } else {
-            fields = lloyd_fields(s.bits, rows);
+    const uint8_t *block = call->page + tq_key_block_at(code, 0, t) + at;
+    const size_t to_next = (size_t)TQ_ROW_BYTES * TQ_KEY_TILES * s.bits;
+    const uint8_t *end = block + code->dim / TQ_KEY_DIMS * to_next;
+    __m256i before[2];
+    tq_fields fields[2];
+    row_sums sums[8];
+    for (size_t r = 0; r < s.n_rows; r++) {
+        for (size_t half = 0; half < s.halves; half++) {
+            sums[r].sum[0][half] = in_all_lanes(start + r);
+            sums[r].sum[1][half] = _mm256_setzero_si256();
         }
-        add_block(s, FIELDS, &fields, tables, q, stride, sums);
-        q += FIELDS * (has_words(s.trellis, s.bits) ? 2 * stride : stride);
+    }
+    for (size_t half = 0; s.trellis && half < s.halves; half++) {
+        before[half] = load_field(end - to_next + half * FIELD_BYTES);
+    }
+    for (; block < end; block += to_next) {
+        for (size_t half = 0; half < s.halves; half++) {
+            const uint8_t *rows = block + half * FIELD_BYTES;
+            if (s.trellis) {
+                const __m256i u = load_field(rows);
+                fields[half] = trellis_fields(s.bits, rows, key_subsets(u, before[half]));
+                before[half] = u;
+            } else {
+                fields[half] = lloyd_fields(s.bits, rows);
+            }
+        }
+        add_block(s, true, fields, tables, q, sums);
+        q += FIELDS * s.n_rows * (has_words(s.trellis, s.bits) ? 2U : 1U);
     }
     if (!s.trellis && s.bits % 2 == 0 && code->dim % TQ_KEY_DIMS != 0) {
-        const tq_fields fields = lloyd_fields(s.bits / 2, call->page + tq_key_block_at(code, n_blocks, t) + at);
-        add_block(s, FIELDS / 2, &fields, tables, q, stride, sums);
+        const uint8_t *last = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t) + at;
+        for (size_t half = 0; half < s.halves; half++) {
+            fields[half] = lloyd_fields(s.bits / 2, last + half * FIELD_BYTES);
+        }
+        add_block(s, false, fields, tables, q, sums);
     }
-    for (size_t r = s.n_rows; r < s.n_rows * parts_of(s.n_rows); r++) {
-        sums[r % s.n_rows] = _mm256_add_epi32(sums[r % s.n_rows], sums[r]);
+    for (size_t r = 0; r < s.n_rows; r++) {
+        for (size_t half = 0; half < s.halves; half++) {
+            to[r][half] = _mm256_add_epi32(sums[r].sum[0][half], sums[r].sum[1][half]);
+        }
     }
 }
 
-/* From sums of integers, [n_rows], to scores. */
-TQ_INLINE void finish(const scores_call *call, size_t token, const __m256i *sums)
+/* From the integer sums of half a tile, sums[row][half], to scores. */
+TQ_INLINE void finish(const scores_call *call, size_t token, __m256i (*sums)[2], size_t half)
 {
     const tq_prepared *p = call->prepared;
-    const __m256 high_unit = _mm256_set1_ps(form_of(call->code).words ? 1 : 256);
+    const score_tokens tokens = score_tokens_at(call, token);
     for (size_t i = 0; i < call->n_q; i++) {
-        __m256 inner = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i * p->rows_of_a_query]), high_unit);
+        __m256 inner = _mm256_cvtepi32_ps(sums[i * p->rows_of_a_query][half]);
         if (p->rows_of_a_query == 2) {
-            inner = _mm256_add_ps(inner, _mm256_cvtepi32_ps(sums[2 * i + 1]));
+            const __m256 low = _mm256_cvtepi32_ps(sums[2 * i + 1][half]);
+            inner = _mm256_fmadd_ps(inner, _mm256_set1_ps(256), low);
         }
         inner = _mm256_fmadd_ps(inner, _mm256_set1_ps(p->factor[i]), _mm256_set1_ps(p->bias[i]));
-        store_scores(call, i, token, inner);
+        store_scores(call, &tokens, i, inner);
     }
 }
 
@@ -165,29 +188,35 @@ TQ_INLINE void scores_of(shape s, const scores_call *call)
     const tq_tables tables = make_tables(s.trellis, s.bits, form.levels.k, form.offset);
     for (size_t t = call->first / TQ_KEY_TOKENS; t * TQ_KEY_TOKENS < call->first + call->n; t++) {
         fetch_tile(call, t);
-        for (size_t half = 0; half < TQ_KEY_TOKENS / LANES; half++) {
-            __m256i sums[TQ_QUERY_ROWS];
+        for (size_t from = 0; from < 2; from += s.halves) {
+            __m256i sums[TQ_QUERY_ROWS][2];
             for (size_t r = 0; r < p->n_rows; r += s.n_rows) {
-                sum_half(s, call, &tables, t, half * FIELD_BYTES, r, sums + r);
+                const int32_t *q = p->dwords + r / s.n_rows * p->dwords_of_a_group;
+                sum_tile(s, call, &tables, t, from * FIELD_BYTES, p->start + r, q, sums + r);
             }
-            finish(call, t * TQ_KEY_TOKENS + half * LANES, sums);
+            for (size_t half = 0; half < s.halves; half++) {
+                finish(call, t * TQ_KEY_TOKENS + (from + half) * LANES, sums, half);
+            }
         }
     }
 }
 
+#ifndef H4
+#define H4 2
+#endif
 typedef void scores_kernel(const scores_call *call);
 
 /* Kernels are made for 1, 2, 4 and 8 rows. */
-#define TQ_SCORES_KERNEL(trellis, bits, n_rows)                                                                        \
+#define TQ_SCORES_KERNEL(trellis, bits, n_rows, halves)                                                                \
     TQ_APART void scores_##trellis##bits##n_rows(const scores_call *call)                                              \
     {                                                                                                                  \
-        scores_of((shape){trellis, bits, n_rows}, call);                                                               \
+        scores_of((shape){trellis, bits, n_rows, halves}, call);                                                       \
     }
 #define TQ_SCORES_KERNELS(trellis, bits)                                                                               \
-    TQ_SCORES_KERNEL(trellis, bits, 1)                                                                                 \
-    TQ_SCORES_KERNEL(trellis, bits, 2)                                                                                 \
-    TQ_SCORES_KERNEL(trellis, bits, 4)                                                                                 \
-    TQ_SCORES_KERNEL(trellis, bits, 8)
+    TQ_SCORES_KERNEL(trellis, bits, 1, 2)                                                                              \
+    TQ_SCORES_KERNEL(trellis, bits, 2, 2)                                                                              \
+    TQ_SCORES_KERNEL(trellis, bits, 4, H4)                                                                             \
+    TQ_SCORES_KERNEL(trellis, bits, 8, 1)
 TQ_SCORES_KERNELS(0, 1)
 TQ_SCORES_KERNELS(0, 2)
 TQ_SCORES_KERNELS(0, 3)
@@ -206,7 +235,7 @@ static scores_kernel *kernel_for(const tq_code *code, size_t n_rows)
     static scores_kernel *const lloyd[4][4] = {TQ_SCORES_FOR(0, 1), TQ_SCORES_FOR(0, 2), TQ_SCORES_FOR(0, 3),
                                                TQ_SCORES_FOR(0, 4)};
     static scores_kernel *const trellis[3][4] = {TQ_SCORES_FOR(1, 2), TQ_SCORES_FOR(1, 3), TQ_SCORES_FOR(1, 4)};
-    const size_t rows_at = n_rows >= 8 ? 3 : n_rows / 2; /* 1, 2, 4, 8 and 16 */
+    const size_t rows_at = n_rows == 8 ? 3 : n_rows / 2;
     return code->trellis.bits != 0 ? trellis[code->bits - 2][rows_at] : lloyd[code->bits - 1][rows_at];
 }
 
@@ -225,7 +254,7 @@ void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, size_t n_
 {
     const scores_call call = {code, prepared, n_q, q_mean, page, first, n, next, scores, stride};
     if (tq_page_query_is_integer(code)) {
-        kernel_for(code, ((const tq_prepared *)prepared)->n_rows)(&call);
+        kernel_for(code, ((const tq_prepared *)prepared)->rows_of_a_group)(&call);
     } else if (tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
         tq_eight_scores_avx2(&call);
     } else {
