@@ -14,8 +14,8 @@
 
 enum { DOT_EIGHT_BITS = 0 }; /* Whether both sides may use all eight bits. */
 
-/* Keeps the compiler from adding in another order: gcc first computes all products that an unrolled loop adds, for which
- * there are not enough registers, and takes a third longer. */
+/* Keeps the compiler from adding in another order: gcc first computes all products that an unrolled loop adds, for
+ * which there are not enough registers, and takes a third longer. */
 TQ_INLINE __m256i in_order(__m256i sum)
 {
     __asm__("" : "+x"(sum));

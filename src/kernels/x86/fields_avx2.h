@@ -26,6 +26,10 @@
 
 enum { FIELDS = 8, FIELD_BYTES = 32 };
 
+/* How many halves of blocks kernels work on at once, for each load of a query's integers: more do not fit the registers
+ * with eight queries, or with the four tables of turbo4t. */
+#define TQ_HALVES(trellis, bits, n) (((n) == 8 || ((trellis) && (bits) == 4)) ? 1 : 2)
+
 typedef struct tq_fields {
     __m256i index[4]; /* Lloyd-Max: the rows. Trellis: [field odd * 2 + field turned]. */
     __m256i high;     /* turbo4t: bit k is the highest bit of field k. */
@@ -93,6 +97,12 @@ TQ_INLINE __m256i merge(__m256i a, __m256i b, __m256i mask)
     return _mm256_xor_si256(a, _mm256_and_si256(_mm256_xor_si256(a, b), mask));
 }
 
+/* What `merged` left out of a and b, at the same places. */
+TQ_INLINE __m256i rest_of(__m256i a, __m256i b, __m256i merged)
+{
+    return _mm256_xor_si256(merged, _mm256_xor_si256(a, b));
+}
+
 TQ_INLINE tq_fields trellis_fields(unsigned bits, const uint8_t *rows, tq_subsets subsets)
 {
     const __m256i even_bits = _mm256_set1_epi8(0x55);
@@ -103,9 +113,9 @@ TQ_INLINE tq_fields trellis_fields(unsigned bits, const uint8_t *rows, tq_subset
     const __m256i odd_cells = bits == 2 ? even_cells : load_field(rows + (size_t)2 * TQ_ROW_BYTES);
     tq_fields fields;
     fields.index[0] = merge(even_subsets, even_cells, cells_at);
-    fields.index[1] = merge(even_cells, even_subsets, cells_at);
+    fields.index[1] = rest_of(even_subsets, even_cells, fields.index[0]);
     fields.index[2] = merge(odd_subsets, odd_cells, cells_at);
-    fields.index[3] = merge(odd_cells, odd_subsets, cells_at);
+    fields.index[3] = rest_of(odd_subsets, odd_cells, fields.index[2]);
     if (bits == 4) {
         fields.high = load_field(rows + (size_t)3 * TQ_ROW_BYTES);
     }

@@ -97,31 +97,57 @@ TQ_INLINE float sum_of_lanes(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
-/* The weights of query i for the 32 tokens of tile h, times their scales; 0 for tokens that are not wanted. */
-TQ_INLINE void load_weights(const sum_call *call, size_t i, size_t h, __m256 *w)
+/* The scales of the 32 tokens of tile h of values, and the sign bits of those without a mean. */
+typedef struct tile_scales {
+    __m256 size[QUARTERS];
+    __m256 sign[QUARTERS];
+} tile_scales;
+
+TQ_INLINE tile_scales tile_scales_at(const sum_call *call, size_t h)
 {
-    const float *row = call->w + i * call->w_stride;
-    const size_t begin = h * TQ_VALUE_TOKENS;
+    const uint8_t *scales_at = call->page + tq_page_scales_at(call->code) + 2 * h * TQ_VALUE_TOKENS;
+    tile_scales scales;
+    for (size_t a = 0; a < QUARTERS; a++) {
+        scales.sign[a] = _mm256_cvtph_ps(_mm_loadu_si128((const void *)(scales_at + 2 * a * LANES)));
+        scales.size[a] = _mm256_andnot_ps(_mm256_set1_ps(-0.0F), scales.sign[a]);
+    }
+    return scales;
+}
+
+/* Copies those weights of a row that belong to the 32 tokens from `begin` on and are wanted. */
+TQ_APART void copy_weights(const sum_call *call, const float *row, size_t begin, float *copy)
+{
     const size_t end = begin + TQ_VALUE_TOKENS;
-    float copy[TQ_VALUE_TOKENS] = {0};
+    const size_t least = begin > call->first ? begin : call->first;
+    const size_t most = end < call->first + call->n ? end : call->first + call->n;
+    memset(copy, 0, TQ_VALUE_TOKENS * sizeof *copy);
+    memcpy(copy + (least - begin), row + (least - call->first), (most - least) * sizeof *copy);
+}
+
+/* The weights of query i for the tokens of tile h, times their scales; 0 for tokens that are not wanted. */
+TQ_INLINE void load_weights(const sum_call *call, const tile_scales *scales, size_t i, size_t h, __m256 *w)
+{
+    const size_t begin = h * TQ_VALUE_TOKENS;
+    const float *row = call->w + i * call->w_stride;
+    float copy[TQ_VALUE_TOKENS];
     const float *from = copy;
-    if (begin >= call->first && end <= call->first + call->n) {
+    __m256 centred = _mm256_setzero_ps();
+    if (begin >= call->first && begin + TQ_VALUE_TOKENS <= call->first + call->n) {
         from = row + (begin - call->first);
     } else {
-        const size_t least = begin > call->first ? begin : call->first;
-        const size_t most = end < call->first + call->n ? end : call->first + call->n;
-        memcpy(copy + (least - begin), row + (least - call->first), (most - least) * sizeof *copy);
+        copy_weights(call, row, begin, copy);
     }
-    __m256 centred = _mm256_setzero_ps();
     for (size_t a = 0; a < QUARTERS; a++) {
-        const uint8_t *scales_at = call->page + tq_page_scales_at(call->code) + 2 * (begin + a * LANES);
-        const __m256 signed_scales = _mm256_cvtph_ps(_mm_loadu_si128((const void *)scales_at));
-        const __m256 weights = _mm256_loadu_ps(from + a * LANES);
-        centred = _mm256_add_ps(centred, _mm256_blendv_ps(weights, _mm256_setzero_ps(), signed_scales));
-        w[a] = _mm256_mul_ps(weights, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), signed_scales));
+        w[a] = _mm256_loadu_ps(from + a * LANES);
     }
     if (call->centred != NULL) {
+        for (size_t a = 0; a < QUARTERS; a++) {
+            centred = _mm256_add_ps(centred, _mm256_blendv_ps(w[a], _mm256_setzero_ps(), scales->sign[a]));
+        }
         call->centred[i] += sum_of_lanes(centred);
+    }
+    for (size_t a = 0; a < QUARTERS; a++) {
+        w[a] = _mm256_mul_ps(w[a], scales->size[a]);
     }
 }
 

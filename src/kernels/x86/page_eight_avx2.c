@@ -99,10 +99,11 @@ TQ_INLINE void sum_dims(size_t n_q, const sum_call *call, const float *w, size_t
 TQ_INLINE void sum_of(size_t n_q, const sum_call *call)
 {
     for (size_t h = call->first / TQ_VALUE_TOKENS; h * TQ_VALUE_TOKENS < call->first + call->n; h++) {
+        const tile_scales scales = tile_scales_at(call, h);
         float w[TQ_PAGE_QUERIES * TQ_VALUE_TOKENS];
         for (size_t i = 0; i < n_q; i++) {
             __m256 quarters[QUARTERS];
-            load_weights(call, i, h, quarters);
+            load_weights(call, &scales, i, h, quarters);
             for (size_t a = 0; a < QUARTERS; a++) {
                 _mm256_storeu_ps(w + i * TQ_VALUE_TOKENS + a * LANES, quarters[a]);
             }

@@ -27,7 +27,7 @@ typedef struct tq_prepared {
     size_t dwords_of_a_group;
     float factor[TQ_PAGE_QUERIES]; /* Score = scale (factor x + bias), where x is the sum of row i, */
     float bias[TQ_PAGE_QUERIES];   /* or 256 times that of row 2 i and that of row 2 i + 1. */
-    int32_t start[TQ_QUERY_ROWS]; /* Of the sum of a row, because levels come as k + offset. */
+    int32_t start[TQ_QUERY_ROWS];  /* Of the sum of a row, because levels come as k + offset. */
     /* Row r of n in a group has for field f of the blocks of keys dword [f * n + r] of the group: four bytes, for bytes
      * 0 .. 3 of the field. With words, dword [2 f * n + r] for bytes 0 and 2, dword [(2 f + 1) * n + r] for bytes 1, 3.
      */

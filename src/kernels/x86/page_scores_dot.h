@@ -201,22 +201,19 @@ TQ_INLINE void scores_of(shape s, const scores_call *call)
     }
 }
 
-#ifndef H4
-#define H4 2
-#endif
 typedef void scores_kernel(const scores_call *call);
 
 /* Kernels are made for 1, 2, 4 and 8 rows. */
-#define TQ_SCORES_KERNEL(trellis, bits, n_rows, halves)                                                                \
+#define TQ_SCORES_KERNEL(trellis, bits, n_rows)                                                                        \
     TQ_APART void scores_##trellis##bits##n_rows(const scores_call *call)                                              \
     {                                                                                                                  \
-        scores_of((shape){trellis, bits, n_rows, halves}, call);                                                       \
+        scores_of((shape){trellis, bits, n_rows, TQ_HALVES(trellis, bits, n_rows)}, call);                             \
     }
 #define TQ_SCORES_KERNELS(trellis, bits)                                                                               \
-    TQ_SCORES_KERNEL(trellis, bits, 1, 2)                                                                              \
-    TQ_SCORES_KERNEL(trellis, bits, 2, 2)                                                                              \
-    TQ_SCORES_KERNEL(trellis, bits, 4, H4)                                                                             \
-    TQ_SCORES_KERNEL(trellis, bits, 8, 1)
+    TQ_SCORES_KERNEL(trellis, bits, 1)                                                                                 \
+    TQ_SCORES_KERNEL(trellis, bits, 2)                                                                                 \
+    TQ_SCORES_KERNEL(trellis, bits, 4)                                                                                 \
+    TQ_SCORES_KERNEL(trellis, bits, 8)
 TQ_SCORES_KERNELS(0, 1)
 TQ_SCORES_KERNELS(0, 2)
 TQ_SCORES_KERNELS(0, 3)

@@ -29,30 +29,35 @@
 
 enum { MOST_OF_BYTE = 255, MOST_OF_WORD = 32767 };
 
+/* Weights as small as that, times scales, are nothing. */
+#define LEAST_WEIGHT 1e-30F
+
 /* What a kernel is compiled for: constants. */
 typedef struct shape {
     bool trellis;
     unsigned bits;
     size_t n_q;
+    size_t halves; /* Of a block, at once: 1 or 2. */
 } shape;
 
-/* Whether levels and weights of this code are multiplied as words. */
-TQ_INLINE bool needs_words(const tq_code *code)
+/* Whether levels and weights are multiplied as words. */
+TQ_INLINE bool has_words(bool trellis, unsigned bits)
 {
-    return !DOT_EIGHT_BITS && code->trellis.bits == 4;
+    return !DOT_EIGHT_BITS && trellis && bits == 4;
 }
 
 TQ_INLINE tq_levels levels_of(const tq_code *code)
 {
-    return DOT_EIGHT_BITS || needs_words(code) ? tq_levels_8bit(code) : tq_levels_7bit(code);
+    return DOT_EIGHT_BITS || has_words(code->trellis.bits != 0, code->bits) ? tq_levels_8bit(code)
+                                                                            : tq_levels_7bit(code);
 }
 
 /* Weights of 32 tokens. Those of query i for tokens 4 k .. 4 k + 3 are dword [k * n + i], n as the kernel has it; of
  * words, tokens 4 k and 4 k + 2 are dword [2 k * n + i], the other two are dword [(2 k + 1) * n + i]. */
 typedef struct tile_weights {
     bool any;
-    float unit[TQ_PAGE_QUERIES]; /* What an integer sum is multiplied with, */
-    float rest[TQ_PAGE_QUERIES]; /* and what is added then, because of the halves of levels. */
+    float unit[TQ_PAGE_QUERIES];    /* What an integer sum is multiplied with. */
+    int32_t start[TQ_PAGE_QUERIES]; /* Of an integer sum: what the halves of levels add up to. */
     int32_t dwords[2 * FIELDS * TQ_PAGE_QUERIES];
 } tile_weights;
 
@@ -93,31 +98,36 @@ TQ_INLINE void store_words(const __m256i *integers, size_t n, int32_t *dwords)
     }
 }
 
-/* The weights of query i of n for tile h. */
-static void weigh(const sum_call *call, size_t i, size_t n, size_t h, tile_weights *to)
+/* The weights of tile h; n as the kernel has it. */
+TQ_APART void weigh(const sum_call *call, size_t n, size_t h, tile_weights *to)
 {
-    const bool words = needs_words(call->code);
+    const bool words = has_words(call->code->trellis.bits != 0, call->code->bits);
+    const float most = words ? MOST_OF_WORD : MOST_OF_BYTE;
     const tq_levels levels = levels_of(call->code);
-    const int most = words ? MOST_OF_WORD : MOST_OF_BYTE;
-    __m256 w[QUARTERS];
-    load_weights(call, i, h, w);
-    const __m256 tops = _mm256_max_ps(_mm256_max_ps(w[0], w[1]), _mm256_max_ps(w[2], w[3]));
-    const float largest = largest_lane(tops);
-    const float unit = largest / (float)most;
-    const __m256 per_unit = _mm256_set1_ps(unit > 1e-30F ? 1 / unit : 0); /* Weights as small as that are nothing. */
-    __m256i integers[QUARTERS];
-    __m256 total = _mm256_setzero_ps();
-    for (size_t a = 0; a < QUARTERS; a++) {
-        integers[a] = _mm256_cvtps_epi32(_mm256_mul_ps(w[a], per_unit));
-        total = _mm256_add_ps(total, _mm256_cvtepi32_ps(integers[a]));
+    const tile_scales scales = tile_scales_at(call, h);
+    to->any = false;
+    if (call->n_q < n) {
+        memset(to, 0, sizeof *to);
     }
-    to->any = to->any || largest > 0;
-    to->unit[i] = unit * levels.step;
-    to->rest[i] = to->unit[i] * levels.half * sum_of_lanes(total);
-    if (words) {
-        store_words(integers, n, to->dwords + i);
-    } else {
-        store_bytes(integers, n, to->dwords + i);
+    for (size_t i = 0; i < call->n_q; i++) {
+        __m256 w[QUARTERS];
+        __m256i integers[QUARTERS];
+        load_weights(call, &scales, i, h, w);
+        const float largest = largest_lane(_mm256_max_ps(_mm256_max_ps(w[0], w[1]), _mm256_max_ps(w[2], w[3])));
+        const __m256 per_unit = _mm256_set1_ps(largest > LEAST_WEIGHT ? most / largest : 0);
+        __m256i total = _mm256_setzero_si256();
+        for (size_t a = 0; a < QUARTERS; a++) {
+            integers[a] = _mm256_cvtps_epi32(_mm256_mul_ps(w[a], per_unit));
+            total = _mm256_add_epi32(total, integers[a]);
+        }
+        to->any = to->any || largest > LEAST_WEIGHT;
+        to->unit[i] = largest / most * levels.step;
+        to->start[i] = (int32_t)(levels.half * sum_of_lanes(_mm256_cvtepi32_ps(total)));
+        if (words) {
+            store_words(integers, n, to->dwords + i);
+        } else {
+            store_bytes(integers, n, to->dwords + i);
+        }
     }
 }
 
@@ -147,71 +157,85 @@ TQ_INLINE __m256i in_all_lanes(const int32_t *dword)
     return _mm256_set1_epi32(*dword);
 }
 
-/* integers[i] += the products of field k with its weights. */
-TQ_INLINE void add_field(shape s, bool words, __m256i levels, const int32_t *w, unsigned k, __m256i *integers)
+/* Adds the products of field k of the halves with all weights to the sums of a query, integers[i][half]. */
+TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tables, unsigned k, const int32_t *w,
+                         __m256i (*integers)[2])
 {
-    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(levels, 8), 8);
-    const __m256i odd = _mm256_srai_epi16(levels, 8);
-    for (size_t i = 0; i < s.n_q; i++) {
-        if (words) {
-            integers[i] = dot_words(integers[i], even, in_all_lanes(w + 2 * k * s.n_q + i));
-            integers[i] = dot_words(integers[i], odd, in_all_lanes(w + (2 * k + 1) * s.n_q + i));
-        } else {
-            integers[i] = dot_bytes(integers[i], in_all_lanes(w + k * s.n_q + i), levels);
+    for (size_t half = 0; half < s.halves; half++) {
+        const __m256i levels = field_levels(s.trellis, s.bits, &fields[half], tables, k);
+        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(levels, 8), 8);
+        const __m256i odd = _mm256_srai_epi16(levels, 8);
+        for (size_t i = 0; i < s.n_q; i++) {
+            __m256i *sum = &integers[i][half];
+            if (has_words(s.trellis, s.bits)) {
+                *sum = dot_words(*sum, even, in_all_lanes(w + 2 * k * s.n_q + i));
+                *sum = dot_words(*sum, odd, in_all_lanes(w + (2 * k + 1) * s.n_q + i));
+            } else {
+                *sum = dot_bytes(*sum, in_all_lanes(w + k * s.n_q + i), levels);
+            }
         }
     }
 }
 
-/* Adds tile h to the sums of the eight dimensions from 8 j on. */
-TQ_INLINE void sum_dims(shape s, const sum_call *call, const tq_tables *tables, const tile_weights *w,
-                        const uint8_t *coded, size_t h, size_t j)
+/* Adds a block, from its half `from` on, to the sums of its 16 dimensions. Fields are no loop: k must be constant. */
+TQ_INLINE void add_block(shape s, const sum_call *call, const tq_tables *tables, const tile_weights *w,
+                         const uint8_t *block, const uint8_t *coded, size_t from, float *sums)
 {
-    const bool words = !DOT_EIGHT_BITS && s.trellis && s.bits == 4;
-    const uint8_t *rows = call->page + tq_value_block_at(call->code, j / 2, h) + j % 2 * FIELD_BYTES;
-    const tq_fields fields =
-        s.trellis ? trellis_fields(s.bits, rows, value_subsets(coded + j * FIELD_BYTES)) : lloyd_fields(s.bits, rows);
-    __m256i integers[TQ_PAGE_QUERIES];
+    const int32_t *dwords = w->dwords;
+    tq_fields fields[2];
+    __m256i integers[TQ_PAGE_QUERIES][2];
+    for (size_t half = 0; half < s.halves; half++) {
+        const uint8_t *rows = block + (from + half) * FIELD_BYTES;
+        fields[half] = s.trellis ? trellis_fields(s.bits, rows, value_subsets(coded + (from + half) * FIELD_BYTES))
+                                 : lloyd_fields(s.bits, rows);
+        for (size_t i = 0; i < s.n_q; i++) {
+            integers[i][half] = s.trellis ? in_all_lanes(w->start + i) : _mm256_setzero_si256();
+        }
+    }
+    add_field(s, fields, tables, 0, dwords, integers);
+    add_field(s, fields, tables, 1, dwords, integers);
+    add_field(s, fields, tables, 2, dwords, integers);
+    add_field(s, fields, tables, 3, dwords, integers);
+    add_field(s, fields, tables, 4, dwords, integers);
+    add_field(s, fields, tables, 5, dwords, integers);
+    add_field(s, fields, tables, 6, dwords, integers);
+    add_field(s, fields, tables, 7, dwords, integers);
     for (size_t i = 0; i < s.n_q; i++) {
-        integers[i] = _mm256_setzero_si256();
-    }
-    for (unsigned k = 0; k < FIELDS; k++) {
-        add_field(s, words, field_levels(s.trellis, s.bits, &fields, tables, k), w->dwords, k, integers);
-    }
-    for (size_t i = 0; i < s.n_q && i < call->n_q; i++) {
-        float *sums = call->sums + i * call->code->dim + j * LANES;
-        const __m256 more =
-            _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers[i]), _mm256_set1_ps(w->unit[i]), _mm256_set1_ps(w->rest[i]));
-        _mm256_storeu_ps(sums, _mm256_add_ps(_mm256_loadu_ps(sums), more));
+        for (size_t half = 0; half < s.halves && i < call->n_q; half++) {
+            float *to = sums + i * call->code->dim + (from + half) * LANES;
+            const __m256 unit = _mm256_set1_ps(w->unit[i]);
+            _mm256_storeu_ps(to, _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers[i][half]), unit, _mm256_loadu_ps(to)));
+        }
     }
 }
 
-/* The rows from `at` on are in `next` where they are in this page. */
-TQ_INLINE void fetch(const sum_call *call, size_t at, unsigned n_rows)
+/* The rows of a block are in `next` where they are in this page. */
+TQ_INLINE void fetch(const sum_call *call, const uint8_t *block, unsigned n_rows)
 {
-    for (unsigned row = 0; row < n_rows; row++) {
-        _mm_prefetch((const char *)call->next + at + (size_t)TQ_ROW_BYTES * row, _MM_HINT_T0);
+    const char *next = (const char *)call->next + (block - call->page);
+    for (unsigned row = 0; row < n_rows && call->next != NULL; row++) {
+        _mm_prefetch(next + (size_t)TQ_ROW_BYTES * row, _MM_HINT_T0);
     }
 }
 
 TQ_INLINE void sum_of(shape s, const sum_call *call)
 {
-    const size_t dim = call->code->dim;
+    const size_t n_blocks = call->code->dim / TQ_VALUE_DIMS;
     const tq_tables tables = make_tables(s.trellis, s.bits, levels_of(call->code).k, 0);
     for (size_t h = call->first / TQ_VALUE_TOKENS; h * TQ_VALUE_TOKENS < call->first + call->n; h++) {
+        const uint8_t *block = call->page + tq_value_block_at(call->code, 0, h);
         uint8_t coded[4 * TQ_MAX_DIM + FIELD_BYTES];
         tile_weights w;
-        memset(&w, 0, sizeof w);
-        for (size_t i = 0; i < call->n_q; i++) {
-            weigh(call, i, s.n_q, h, &w);
-        }
+        weigh(call, s.n_q, h, &w);
         if (s.trellis && w.any) {
             gather_coded(call, h, coded);
         }
-        for (size_t j = 0; w.any && j < dim / LANES; j++) {
-            if (call->next != NULL && j % 2 == 0) {
-                fetch(call, tq_value_block_at(call->code, j / 2, h), s.bits);
+        for (size_t g = 0; w.any && g < n_blocks; g++, block += (size_t)TQ_ROW_BYTES * TQ_VALUE_TILES * s.bits) {
+            fetch(call, block, s.bits);
+            for (size_t from = 0; from < 2; from += s.halves) {
+                add_block(s, call, &tables, &w, block, coded + FIELD_BYTES + g * TQ_ROW_BYTES, from,
+                          call->sums + g * TQ_VALUE_DIMS);
             }
-            sum_dims(s, call, &tables, &w, coded + FIELD_BYTES, h, j);
         }
     }
 }
@@ -222,7 +246,7 @@ typedef void sum_kernel(const sum_call *call);
 #define TQ_SUM_KERNEL(trellis, bits, n_q)                                                                              \
     TQ_APART void sum_##trellis##bits##n_q(const sum_call *call)                                                       \
     {                                                                                                                  \
-        sum_of((shape){trellis, bits, n_q}, call);                                                                     \
+        sum_of((shape){trellis, bits, n_q, TQ_HALVES(trellis, bits, n_q)}, call);                                      \
     }
 #define TQ_SUM_KERNELS(trellis, bits)                                                                                  \
     TQ_SUM_KERNEL(trellis, bits, 1)                                                                                    \
