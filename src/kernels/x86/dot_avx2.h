@@ -14,25 +14,17 @@
 
 enum { DOT_EIGHT_BITS = 0 }; /* Whether both sides may use all eight bits. */
 
-/* Keeps the compiler from adding in another order: gcc first computes all products that an unrolled loop adds, for
- * which there are not enough registers, and takes a third longer. */
-TQ_INLINE __m256i in_order(__m256i sum)
-{
-    __asm__("" : "+x"(sum));
-    return sum;
-}
-
 /* sum + four products of bytes in every lane. */
 TQ_INLINE __m256i dot_bytes(__m256i sum, __m256i of_unsigned, __m256i of_signed)
 {
     const __m256i pairs = _mm256_maddubs_epi16(of_unsigned, of_signed);
-    return in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
 /* sum + two products of 16-bit numbers in every lane. */
 TQ_INLINE __m256i dot_words(__m256i sum, __m256i a, __m256i b)
 {
-    return in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b)));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
 }
 
 #endif /* TQ_DOT_AVX2_H */

@@ -48,11 +48,6 @@ TQ_INLINE tq_query_form form_of(const tq_code *code)
                             : (tq_query_form){tq_levels_7bit(code), 64, false};
 }
 
-TQ_INLINE __m256i in_all_lanes(const int32_t *dword)
-{
-    return _mm256_set1_epi32(*dword);
-}
-
 /* The subset bits of 32 dimensions: consecutive coded bits u[t] are consecutive bits of a dword; `before` has the
  * dwords of the 32 dimensions before. With v[t] = u[t] ^ u[t-1], they are v[t-1] ^ u[t-4] and u[t] ^ v[t-5]. */
 TQ_INLINE tq_subsets key_subsets(__m256i u, __m256i before)
@@ -83,10 +78,10 @@ TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tabl
         for (size_t r = 0; r < s.n_rows; r++) {
             __m256i *sum = &sums[r].sum[part][half];
             if (has_words(s.trellis, s.bits)) {
-                *sum = dot_words(*sum, even, in_all_lanes(q + 2 * k * s.n_rows + r));
-                *sum = dot_words(*sum, odd, in_all_lanes(q + (2 * k + 1) * s.n_rows + r));
+                *sum = in_order(dot_words(*sum, even, in_all_lanes(q + 2 * k * s.n_rows + r)));
+                *sum = in_order(dot_words(*sum, odd, in_all_lanes(q + (2 * k + 1) * s.n_rows + r)));
             } else {
-                *sum = dot_bytes(*sum, levels, in_all_lanes(q + k * s.n_rows + r));
+                *sum = in_order(dot_bytes(*sum, levels, in_all_lanes(q + k * s.n_rows + r)));
             }
         }
     }

@@ -152,11 +152,6 @@ TQ_INLINE tq_subsets value_subsets(const uint8_t *u)
                         _mm256_xor_si256(_mm256_xor_si256(ago[0], ago[5]), ago[6])};
 }
 
-TQ_INLINE __m256i in_all_lanes(const int32_t *dword)
-{
-    return _mm256_set1_epi32(*dword);
-}
-
 /* Adds the products of field k of the halves with all weights to the sums of a query, integers[i][half]. */
 TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tables, unsigned k, const int32_t *w,
                          __m256i (*integers)[2])
@@ -168,10 +163,10 @@ TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tabl
         for (size_t i = 0; i < s.n_q; i++) {
             __m256i *sum = &integers[i][half];
             if (has_words(s.trellis, s.bits)) {
-                *sum = dot_words(*sum, even, in_all_lanes(w + 2 * k * s.n_q + i));
-                *sum = dot_words(*sum, odd, in_all_lanes(w + (2 * k + 1) * s.n_q + i));
+                *sum = in_order(dot_words(*sum, even, in_all_lanes(w + 2 * k * s.n_q + i)));
+                *sum = in_order(dot_words(*sum, odd, in_all_lanes(w + (2 * k + 1) * s.n_q + i)));
             } else {
-                *sum = dot_bytes(*sum, in_all_lanes(w + k * s.n_q + i), levels);
+                *sum = in_order(dot_bytes(*sum, in_all_lanes(w + k * s.n_q + i), levels));
             }
         }
     }
