@@ -7,4 +7,11 @@
 #define TQ_INLINE static inline __attribute__((always_inline)) /* So that arguments are constants. */
 #define TQ_APART  static __attribute__((noinline))             /* So that stack frames are not added up. */
 
+/* Before a loop of a constant number of steps, at most 16: written out, so that arrays it indexes become registers. */
+#if defined(__clang__)
+#define TQ_UNROLL _Pragma("unroll")
+#else
+#define TQ_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #endif /* TQ_COMPILER_H */

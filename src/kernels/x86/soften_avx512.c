@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A step of the online softmax:
+ *
+ *     m = max(largest, scores);  for k: scores[k] = exp(scores[k] - m), weight += scores[k]
+ *
+ * exp(x) = 2^n 2^f with n = rint(x / ln 2) and 2^f, |f| <= 1/2, by a polynomial whose relative error is 2e-7; VSCALEFPS
+ * multiplies by 2^n, and makes 0 of what is too small. Token k is added to lane k mod 16, so that tokens without weight
+ * behind the others change no bit of the sum. The tail is loaded as -infinity. WITHIN. */
+#include "compiler.h"
+#include "kernels/x86/x86.h"
+
+#include <immintrin.h>
+#include <math.h>
+
+/* e^x for x <= 0, -infinity included. */
+TQ_INLINE __m512 exp_negative(__m512 x)
+{
+    const __m512 t = _mm512_max_ps(_mm512_mul_ps(x, _mm512_set1_ps(0x1.715476p+0F)), _mm512_set1_ps(-1000));
+    const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 f = _mm512_sub_ps(t, n);
+    __m512 p = _mm512_set1_ps(1.3333558e-3F);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.6181291e-3F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.5504109e-2F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4022651e-1F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9314718e-1F));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
+    return _mm512_scalef_ps(p, n);
+}
+
+/* Of the tokens k .. k + 15, those below n. */
+TQ_INLINE __mmask16 tokens_at(size_t k, size_t n)
+{
+    return n - k >= 16 ? 0xFFFF : (__mmask16)((1U << (n - k)) - 1);
+}
+
+float tq_soften_avx512(float *scores, size_t n, float *largest, float *weight)
+{
+    const __m512 none = _mm512_set1_ps(-INFINITY);
+    __m512 most = none;
+    for (size_t k = 0; k < n; k += 16) {
+        most = _mm512_max_ps(most, _mm512_mask_loadu_ps(none, tokens_at(k, n), scores + k));
+    }
+    const float seen = _mm512_reduce_max_ps(most);
+    const float top = seen > *largest ? seen : *largest;
+    /* If nothing is seen, neither here nor before, any number but -infinity gives all scores the weight 0. */
+    const __m512 base = _mm512_set1_ps(top == -INFINITY ? 0 : top);
+    __m512 sum = _mm512_setzero_ps();
+    for (size_t k = 0; k < n; k += 16) {
+        const __m512 x = _mm512_mask_loadu_ps(none, tokens_at(k, n), scores + k);
+        const __m512 e = exp_negative(_mm512_sub_ps(x, base));
+        _mm512_mask_storeu_ps(scores + k, tokens_at(k, n), e);
+        sum = _mm512_add_ps(sum, e);
+    }
+    const float factor = top == *largest ? 1 : expf(*largest - top);
+    *weight = *weight * factor + _mm512_reduce_add_ps(sum);
+    *largest = top;
+    return factor;
+}
