@@ -43,9 +43,9 @@ TQ_INLINE bool has_words(bool trellis, unsigned bits)
 TQ_INLINE tq_query_form form_of(const tq_code *code)
 {
     const bool words = has_words(code->trellis.bits != 0, code->bits);
-    return words            ? (tq_query_form){tq_levels_8bit(code), 0, true}
-           : DOT_EIGHT_BITS ? (tq_query_form){tq_levels_8bit(code), 128, false}
-                            : (tq_query_form){tq_levels_7bit(code), 64, false};
+    return words            ? (tq_query_form){tq_integer_levels(code), 0, true}
+           : DOT_EIGHT_BITS ? (tq_query_form){tq_integer_levels(code), 128, false}
+                            : (tq_query_form){tq_small_levels(code), 64, false};
 }
 
 /* The subset bits of 32 dimensions: consecutive coded bits u[t] are consecutive bits of a dword; `before` has the

@@ -48,8 +48,8 @@ TQ_INLINE bool has_words(bool trellis, unsigned bits)
 
 TQ_INLINE tq_levels levels_of(const tq_code *code)
 {
-    return DOT_EIGHT_BITS || has_words(code->trellis.bits != 0, code->bits) ? tq_levels_8bit(code)
-                                                                            : tq_levels_7bit(code);
+    return DOT_EIGHT_BITS || has_words(code->trellis.bits != 0, code->bits) ? tq_integer_levels(code)
+                                                                            : tq_small_levels(code);
 }
 
 /* Weights of 32 tokens. Those of query i for tokens 4 k .. 4 k + 3 are dword [k * n + i], n as the kernel has it; of
