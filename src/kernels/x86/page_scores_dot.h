@@ -70,7 +70,7 @@ typedef struct row_sums {
 TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tables, unsigned k, const int32_t *q,
                          row_sums *sums)
 {
-    const size_t part = s.n_rows * s.halves <= 4 ? k % 2 : 0;
+    const size_t part = s.n_rows * s.halves <= (s.trellis ? 2 : 4) ? k % 2 : 0;
     for (size_t half = 0; half < s.halves; half++) {
         const __m256i levels = field_levels(s.trellis, s.bits, &fields[half], tables, k);
         const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(levels, 8), 8);
