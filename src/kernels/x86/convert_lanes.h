@@ -20,9 +20,12 @@ static int f32_finite(const float *x, size_t count)
 {
     const i32x16 exponent = lanes_all_i32(0x7F800000U);
     i32x16 most = lanes_all_i32(0);
-    for (size_t i = 0; i < count; i += LANES) {
-        const i32x16 bits = lanes_bits(lanes_load_part(x + i, lanes_left(count, i)));
-        most = lanes_max_u32(most, lanes_and(bits, exponent));
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        most = lanes_max_u32(most, lanes_and(lanes_bits(lanes_load(x + i)), exponent));
+    }
+    if (i < count) {
+        most = lanes_max_u32(most, lanes_and(lanes_bits(lanes_load_part(x + i, count - i)), exponent));
     }
     return lanes_all_below(most, 0x7F800000U);
 }
@@ -30,9 +33,12 @@ static int f32_finite(const float *x, size_t count)
 static int halves_finite(const uint16_t *x, size_t count, uint32_t exponent)
 {
     i32x16 most = lanes_all_i32(0);
-    for (size_t i = 0; i < count; i += LANES) {
-        const i32x16 bits = lanes_load_u16_part(x + i, lanes_left(count, i));
-        most = lanes_max_u32(most, lanes_and(bits, lanes_all_i32(exponent)));
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        most = lanes_max_u32(most, lanes_and(lanes_load_u16(x + i), lanes_all_i32(exponent)));
+    }
+    if (i < count) {
+        most = lanes_max_u32(most, lanes_and(lanes_load_u16_part(x + i, count - i), lanes_all_i32(exponent)));
     }
     return lanes_all_below(most, exponent);
 }

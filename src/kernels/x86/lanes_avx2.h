@@ -69,18 +69,17 @@ TQ_INLINE void lanes_store_part(float *y, size_t n, f32x16 a)
 }
 
 /* Sixteen 16-bit elements, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u16(const void *x)
+{
+    const __m128i *words = x;
+    return (i32x16){_mm256_cvtepu16_epi32(_mm_loadu_si128(words)), _mm256_cvtepu16_epi32(_mm_loadu_si128(words + 1))};
+}
+
 TQ_INLINE i32x16 lanes_load_u16_part(const void *x, size_t n)
 {
-    __m256i words;
-    if (n == 16) {
-        words = _mm256_loadu_si256(x);
-    } else {
-        uint16_t copy[16] = {0};
-        memcpy(copy, x, n * sizeof *copy);
-        words = _mm256_loadu_si256((const void *)copy);
-    }
-    return (i32x16){_mm256_cvtepu16_epi32(_mm256_castsi256_si128(words)),
-                    _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1))};
+    uint16_t copy[16] = {0};
+    memcpy(copy, x, n * sizeof *copy);
+    return lanes_load_u16(copy);
 }
 
 TQ_INLINE void store_words(void *y, size_t n, __m256i words)
@@ -233,6 +232,105 @@ TQ_INLINE f32x16 lanes_butterflies(f32x16 a)
     const __m256 u = butterflies8(a.low);
     const __m256 v = butterflies8(a.high);
     return (f32x16){_mm256_add_ps(u, v), _mm256_sub_ps(u, v)};
+}
+
+/* a, with zero in all lanes but the first n. */
+TQ_INLINE f32x16 lanes_keep(f32x16 a, size_t n)
+{
+    return lanes_from_bits(lanes_and(lanes_bits(a), lanes_first(n)));
+}
+
+/* Up to sixteen f32 to look up by index. */
+typedef f32x16 f32_table;
+
+TQ_INLINE f32_table lanes_table(const float *values, size_t n)
+{
+    return lanes_load_part(values, n);
+}
+
+TQ_INLINE __m256 lookup8(f32_table table, unsigned bits, __m256i index)
+{
+    const __m256 low = _mm256_permutevar8x32_ps(table.low, index); /* By index mod 8. */
+    if (bits <= 3) {
+        return low;
+    }
+    const __m256 high = _mm256_permutevar8x32_ps(table.high, index);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+}
+
+/* values[index] for a table of 2^bits values. */
+TQ_INLINE f32x16 lanes_lookup(f32_table table, unsigned bits, i32x16 index)
+{
+    return (f32x16){lookup8(table, bits, index.low), lookup8(table, bits, index.high)};
+}
+
+TQ_INLINE f32x16 lanes_gather(const float *values, i32x16 index)
+{
+    return (f32x16){_mm256_i32gather_ps(values, index.low, sizeof *values),
+                    _mm256_i32gather_ps(values, index.high, sizeof *values)};
+}
+
+TQ_INLINE __m256i step8(__m256i index, __m256 y, __m256 threshold, __m256i step)
+{
+    const __m256i reached = _mm256_castps_si256(_mm256_cmp_ps(y, threshold, _CMP_GE_OQ));
+    return _mm256_add_epi32(index, _mm256_and_si256(reached, step));
+}
+
+/* index + (y >= threshold ? step : 0) */
+TQ_INLINE i32x16 lanes_step(i32x16 index, f32x16 y, f32x16 threshold, unsigned step)
+{
+    const __m256i steps = _mm256_set1_epi32((int)step);
+    return (i32x16){step8(index.low, y.low, threshold.low, steps), step8(index.high, y.high, threshold.high, steps)};
+}
+
+/* The low bytes of the lanes of a, then of b; all are below 256. */
+TQ_INLINE void lanes_store_u8(uint8_t *y, i32x16 a, i32x16 b)
+{
+    const __m256i words_a = _mm256_packus_epi32(a.low, a.high);
+    const __m256i words_b = _mm256_packus_epi32(b.low, b.high);
+    const __m256i fours = _mm256_packus_epi16(words_a, words_b); /* Of a, a, b, b; twice. */
+    _mm256_storeu_si256((void *)y, _mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+}
+
+/* Bit l tells whether lane l is at least 0. */
+TQ_INLINE unsigned lanes_not_negative(f32x16 a)
+{
+    const __m256 zero = _mm256_setzero_ps();
+    const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, zero, _CMP_GE_OQ));
+    const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.high, zero, _CMP_GE_OQ));
+    return (unsigned)(high << 8 | low);
+}
+
+/* Lane l of the result: word >> l * bits, where bits is 1 or 2. */
+TQ_INLINE i32x16 lanes_fields(uint32_t word, int bits)
+{
+    const __m256i all = _mm256_set1_epi32((int)word);
+    const __m256i low = _mm256_slli_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), bits - 1);
+    const __m256i high = _mm256_slli_epi32(_mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15), bits - 1);
+    return (i32x16){_mm256_srlv_epi32(all, low), _mm256_srlv_epi32(all, high)};
+}
+
+/* The same for 4 bits: of `low` in lanes 0 to 7, of `high` in lanes 8 to 15. */
+TQ_INLINE i32x16 lanes_nibbles(uint32_t low, uint32_t high)
+{
+    const __m256i shift = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+    return (i32x16){_mm256_srlv_epi32(_mm256_set1_epi32((int)low), shift),
+                    _mm256_srlv_epi32(_mm256_set1_epi32((int)high), shift)};
+}
+
+/* Sixteen bytes, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u8(const uint8_t *x)
+{
+    const __m128i bytes = _mm_loadu_si128((const void *)x);
+    return (i32x16){_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
+
+/* Where bit 4 of the index is set, `high`, else `low`. */
+TQ_INLINE f32x16 lanes_choose(f32x16 low, f32x16 high, i32x16 index)
+{
+    const f32x16 chosen = lanes_from_bits(lanes_shift_left(index, 27)); /* In the sign. */
+    return (f32x16){_mm256_blendv_ps(low.low, high.low, chosen.low),
+                    _mm256_blendv_ps(low.high, high.high, chosen.high)};
 }
 
 #endif /* TQ_LANES_AVX2_H */

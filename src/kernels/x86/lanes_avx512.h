@@ -189,4 +189,78 @@ TQ_INLINE f32x16 lanes_butterflies(f32x16 a)
     return _mm512_fmadd_ps(a, sign8, _mm512_shuffle_f32x4(a, a, 0x4E));
 }
 
+/* a, with zero in all lanes but the first n. */
+TQ_INLINE f32x16 lanes_keep(f32x16 a, size_t n)
+{
+    return _mm512_maskz_mov_ps(lanes_first(n), a);
+}
+
+/* Up to sixteen f32 to look up by index: table[index mod 16]. */
+typedef __m512 f32_table;
+
+TQ_INLINE f32_table lanes_table(const float *values, size_t n)
+{
+    return lanes_load_part(values, n);
+}
+
+/* values[index] for a table of 2^bits values. */
+TQ_INLINE f32x16 lanes_lookup(f32_table table, unsigned bits, i32x16 index)
+{
+    (void)bits;
+    return _mm512_permutexvar_ps(index, table);
+}
+
+TQ_INLINE f32x16 lanes_gather(const float *values, i32x16 index)
+{
+    return _mm512_i32gather_ps(index, values, sizeof *values);
+}
+
+/* index + (y >= threshold ? step : 0) */
+TQ_INLINE i32x16 lanes_step(i32x16 index, f32x16 y, f32x16 threshold, unsigned step)
+{
+    const __mmask16 reached = _mm512_cmp_ps_mask(y, threshold, _CMP_GE_OQ);
+    return _mm512_mask_add_epi32(index, reached, index, lanes_all_i32(step));
+}
+
+/* The low bytes of the lanes of a, then of b. */
+TQ_INLINE void lanes_store_u8(uint8_t *y, i32x16 a, i32x16 b)
+{
+    const __m256i every4th = _mm256_setr_epi8(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68, 72,
+                                              76, 80, 84, 88, 92, 96, 100, 104, 108, 112, 116, 120, 124);
+    const __m512i bytes = _mm512_permutex2var_epi8(a, _mm512_castsi256_si512(every4th), b);
+    _mm256_storeu_si256((void *)y, _mm512_castsi512_si256(bytes));
+}
+
+/* Bit l tells whether lane l is at least 0. */
+TQ_INLINE unsigned lanes_not_negative(f32x16 a)
+{
+    return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GE_OQ);
+}
+
+/* Lane l of the result: word >> l * bits, where bits is 1 or 2. */
+TQ_INLINE i32x16 lanes_fields(uint32_t word, int bits)
+{
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_srlv_epi32(lanes_all_i32(word), _mm512_slli_epi32(lane, (unsigned)bits - 1));
+}
+
+/* The same for 4 bits: of `low` in lanes 0 to 7, of `high` in lanes 8 to 15. */
+TQ_INLINE i32x16 lanes_nibbles(uint32_t low, uint32_t high)
+{
+    const __m512i shift = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    return _mm512_srlv_epi32(_mm512_mask_set1_epi32(lanes_all_i32(low), 0xFF00, (int)high), shift);
+}
+
+/* Sixteen bytes, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u8(const uint8_t *x)
+{
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)x));
+}
+
+/* Where bit 4 of the index is set, `high`, else `low`. */
+TQ_INLINE f32x16 lanes_choose(f32x16 low, f32x16 high, i32x16 index)
+{
+    return _mm512_mask_mov_ps(low, _mm512_test_epi32_mask(index, lanes_all_i32(16)), high);
+}
+
 #endif /* TQ_LANES_AVX512_H */

@@ -87,9 +87,9 @@ static const uint8_t TRELLIS_PATTERNS[3][TABLES][64] = {
 /* The tables, with `flip` in every byte: 0x80 turns int8 k into uint8 k + 128. */
 TQ_INLINE void load_tables(kind_of_code kind, const tq_code *code, int flip, __m512i tables[TABLES])
 {
-    const __m512i levels = _mm512_xor_si512(
-        _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)tq_integer_levels(code).k)),
-        _mm512_set1_epi8((char)flip));
+    const __m512i levels =
+        _mm512_xor_si512(_mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)tq_integer_levels(code).k)),
+                         _mm512_set1_epi8((char)flip));
     TQ_UNROLL
     for (size_t i = 0; i < TABLES; i++) {
         const uint8_t *pattern = kind.trellis ? TRELLIS_PATTERNS[kind.bits - 2][i] : LLOYD_PATTERNS[kind.bits - 1][i];

@@ -66,8 +66,10 @@ TQ_INLINE void dots(unsigned bits, size_t rows, const tq_dots *work)
 #define DOTS_OF(bits)                                                                                                  \
     DOTS(bits, 1) DOTS(bits, 2) DOTS(bits, 3) DOTS(bits, 4) DOTS(bits, 5) DOTS(bits, 6) DOTS(bits, 7) DOTS(bits, 8)
 #define NAMES_OF(bits)                                                                                                 \
-    {dots_##bits##_1, dots_##bits##_2, dots_##bits##_3, dots_##bits##_4,                                               \
-     dots_##bits##_5, dots_##bits##_6, dots_##bits##_7, dots_##bits##_8}
+    {                                                                                                                  \
+        dots_##bits##_1, dots_##bits##_2, dots_##bits##_3, dots_##bits##_4, dots_##bits##_5, dots_##bits##_6,          \
+            dots_##bits##_7, dots_##bits##_8                                                                           \
+    }
 
 DOTS_OF(1)
 DOTS_OF(2)

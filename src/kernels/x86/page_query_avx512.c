@@ -60,8 +60,7 @@ static void round_query(const float *q, size_t dim, float largest, bool exact, r
     __m512i high_sum = _mm512_setzero_si512();
     __m512i low_sum = _mm512_setzero_si512();
     for (size_t j = 0; j < dim; j += 16) {
-        const __m512i x =
-            _mm512_sll_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(q + j), factor)), shift);
+        const __m512i x = _mm512_sll_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(q + j), factor)), shift);
         const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(128)), 8);
         const __m512i low = _mm512_sub_epi32(x, _mm512_slli_epi32(high, 8));
         _mm_storeu_si128((void *)(rounded->high + j), _mm512_cvtepi32_epi8(high));
@@ -90,14 +89,16 @@ static void store_row(tq_prepared_query *p, size_t dim, size_t row, const int8_t
 
 TQ_APART void prepare_query(const tq_code *code, const float *q, size_t i, range r, tq_prepared_query *p)
 {
-    const tq_levels levels = tq_integer_levels(code);
+    const bool is_byte = code->bits == 8;
+    const tq_levels levels = is_byte ? (tq_levels){NULL, p->tables.step, 0} : tq_integer_levels(code);
     rounded_query rounded;
     round_query(q, code->dim, r.largest, needs_two_planes(code, r), &rounded);
     p->factor[i] = r.largest / MOST * levels.step / (float)code->dim;
     p->bias[i] = p->factor[i] * levels.half * (float)(256 * rounded.high_sum + rounded.low_sum);
     store_row(p, code->dim, i * p->planes, rounded.high, rounded.high_sum);
     if (p->planes == 2) {
-        store_row(p, code->dim, 2 * i + 1, rounded.low, rounded.low_sum);
+        /* The sum of low products of the 8-bit code has low levels times the high row as well. */
+        store_row(p, code->dim, 2 * i + 1, rounded.low, rounded.low_sum + (is_byte ? rounded.high_sum : 0));
     }
 }
 
@@ -108,6 +109,9 @@ void tq_page_query_avx512(const tq_code *code, const float *q, size_t n_q, void 
     if (!tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
         tq_page_query_scalar(code, q, n_q, prepared);
         return;
+    }
+    if (code->bits == 8) {
+        make_byte_tables(code, 0x80, &p->tables);
     }
     p->planes = 1;
     for (size_t i = 0; i < n_q; i++) {

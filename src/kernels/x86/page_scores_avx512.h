@@ -26,7 +26,8 @@ typedef struct tq_dots {
     const int32_t *dwords; /* The first row's, of operand 0. */
     size_t stride;         /* From one operand's dwords to the next. */
     const int32_t *start;
-    int32_t *dots; /* [rows][64], aligned to 64. */
+    int32_t *dots;                /* [rows][64], aligned to 64. */
+    const tq_byte_tables *tables; /* Of the 8-bit code. */
 } tq_dots;
 
 typedef void tq_dots_function(const tq_dots *work);
@@ -34,6 +35,7 @@ typedef void tq_dots_function(const tq_dots *work);
 /* One function for each number of rows, the first for one. */
 extern tq_dots_function *const tq_lloyd_dots_avx512[4][TQ_MOST_ROWS];   /* For 1 to 4 bits. */
 extern tq_dots_function *const tq_trellis_dots_avx512[3][TQ_MOST_ROWS]; /* For 2 to 4 bits. */
+extern tq_dots_function *const tq_byte_dots_avx512[TQ_MOST_ROWS / 2];   /* For pairs of rows. */
 
 TQ_INLINE void fetch_rows(const uint8_t *ahead, size_t rows)
 {

@@ -13,6 +13,7 @@
 #ifndef TQ_PAGE_SUM_AVX512_H
 #define TQ_PAGE_SUM_AVX512_H
 
+#include "kernels/x86/byte_levels_avx512.h"
 #include "kernels/x86/operands_avx512.h"
 
 typedef struct tq_weighted {
@@ -23,8 +24,10 @@ typedef struct tq_weighted {
     size_t end_tile;
     float factor[TQ_PAGE_QUERIES];
     float bias[TQ_PAGE_QUERIES]; /* Of trellis codes. */
-    float *sums;                                         /* [n_q][dim] */
+    float *sums;                 /* [n_q][dim] */
     _Alignas(64) uint8_t weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS];
+    _Alignas(64) uint8_t low_weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS]; /* In units of 1/256. Of the 8-bit code. */
+    const tq_byte_tables *tables;                                      /* Of the 8-bit code. */
 } tq_weighted;
 
 typedef void tq_weighted_function(const tq_weighted *work);
@@ -32,6 +35,7 @@ typedef void tq_weighted_function(const tq_weighted *work);
 /* One function for each number of queries, the first for one. */
 extern tq_weighted_function *const tq_lloyd_weighted_avx512[4][TQ_PAGE_QUERIES];   /* For 1 to 4 bits. */
 extern tq_weighted_function *const tq_trellis_weighted_avx512[3][TQ_PAGE_QUERIES]; /* For 2 to 4 bits. */
+extern tq_weighted_function *const tq_byte_weighted_avx512[TQ_PAGE_QUERIES];
 
 TQ_INLINE void fetch_rows(const uint8_t *ahead, size_t rows)
 {

@@ -4,8 +4,8 @@
 #include "kernels/x86/page_sum_avx512.h"
 
 /* Groups first .. first + groups - 1. Everything but `work`, `tables` and `first` is constant. */
-TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const tq_weighted *work,
-                               const __m512i *tables, size_t first)
+TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const tq_weighted *work, const __m512i *tables,
+                               size_t first)
 {
     const kind_of_code kind = {bits, false};
     const size_t group_bytes = (size_t)TQ_VALUE_TILES * bits * TQ_ROW_BYTES;
@@ -49,8 +49,10 @@ TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
     WEIGHTED(bits, 3)                                                                                                  \
     WEIGHTED(bits, 4) WEIGHTED(bits, 5) WEIGHTED(bits, 6) WEIGHTED(bits, 7) WEIGHTED(bits, 8)
 #define NAMES_OF(bits)                                                                                                 \
-    {weighted_##bits##_1, weighted_##bits##_2, weighted_##bits##_3, weighted_##bits##_4,                               \
-     weighted_##bits##_5, weighted_##bits##_6, weighted_##bits##_7, weighted_##bits##_8}
+    {                                                                                                                  \
+        weighted_##bits##_1, weighted_##bits##_2, weighted_##bits##_3, weighted_##bits##_4, weighted_##bits##_5,       \
+            weighted_##bits##_6, weighted_##bits##_7, weighted_##bits##_8                                              \
+    }
 
 WEIGHTED_OF(1)
 WEIGHTED_OF(2)

@@ -2,8 +2,8 @@
  *
  * page_sum_avx512.h for trellis codes.
  *
- * A lane of row 0 holds the coded bits of one dimension, of eight times four tokens. So u[t-i] of all of them is the row
- * moved up by i lanes, and filled with the last lanes of the 16 dimensions before: VALIGND. The first group of
+ * A lane of row 0 holds the coded bits of one dimension, of eight times four tokens. So u[t-i] of all of them is the
+ * row moved up by i lanes, and filled with the last lanes of the 16 dimensions before: VALIGND. The first group of
  * dimensions follows the last: the code bites its tail. */
 #include "kernels/x86/page_sum_avx512.h"
 
@@ -21,8 +21,8 @@ TQ_INLINE block value_block(unsigned bits, const uint8_t *rows, __m512i before)
 
 /* Groups first .. first + groups - 1; before: the group before them. Everything but `work`, `tables`, `first` and
  * `before` is constant. */
-TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const tq_weighted *work,
-                               const __m512i *tables, size_t first, const uint8_t *before)
+TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const tq_weighted *work, const __m512i *tables,
+                               size_t first, const uint8_t *before)
 {
     const kind_of_code kind = {bits, true};
     const size_t group_bytes = (size_t)TQ_VALUE_TILES * bits * TQ_ROW_BYTES;
@@ -73,8 +73,10 @@ TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
     WEIGHTED(bits, 3)                                                                                                  \
     WEIGHTED(bits, 4) WEIGHTED(bits, 5) WEIGHTED(bits, 6) WEIGHTED(bits, 7) WEIGHTED(bits, 8)
 #define NAMES_OF(bits)                                                                                                 \
-    {weighted_##bits##_1, weighted_##bits##_2, weighted_##bits##_3, weighted_##bits##_4,                               \
-     weighted_##bits##_5, weighted_##bits##_6, weighted_##bits##_7, weighted_##bits##_8}
+    {                                                                                                                  \
+        weighted_##bits##_1, weighted_##bits##_2, weighted_##bits##_3, weighted_##bits##_4, weighted_##bits##_5,       \
+            weighted_##bits##_6, weighted_##bits##_7, weighted_##bits##_8                                              \
+    }
 
 WEIGHTED_OF(2)
 WEIGHTED_OF(3)

@@ -28,32 +28,47 @@ TQ_INLINE __m512 exp_negative(__m512 x)
     return _mm512_scalef_ps(p, n);
 }
 
-/* Of the tokens k .. k + 15, those below n. */
-TQ_INLINE __mmask16 tokens_at(size_t k, size_t n)
+/* Sixteen scores from k on; -infinity behind the last. */
+TQ_INLINE __m512 load_scores(const float *scores, size_t k, size_t n)
 {
-    return n - k >= 16 ? 0xFFFF : (__mmask16)((1U << (n - k)) - 1);
+    return n - k >= 16 ? _mm512_loadu_ps(scores + k)
+                       : _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), (__mmask16)((1U << (n - k)) - 1), scores + k);
 }
 
-float tq_soften_avx512(float *scores, size_t n, float *largest, float *weight)
+TQ_INLINE void store_weights(__m512 x, float *scores, size_t k, size_t n)
 {
-    const __m512 none = _mm512_set1_ps(-INFINITY);
-    __m512 most = none;
-    for (size_t k = 0; k < n; k += 16) {
-        most = _mm512_max_ps(most, _mm512_mask_loadu_ps(none, tokens_at(k, n), scores + k));
+    if (n - k >= 16) {
+        _mm512_storeu_ps(scores + k, x);
+    } else {
+        _mm512_mask_storeu_ps(scores + k, (__mmask16)((1U << (n - k)) - 1), x);
     }
-    const float seen = _mm512_reduce_max_ps(most);
-    const float top = seen > *largest ? seen : *largest;
+}
+
+TQ_INLINE float soften(float *scores, size_t n, float *largest, float *weight)
+{
+    __m512 most = _mm512_set1_ps(*largest);
+    TQ_UNROLL
+    for (size_t k = 0; k < n; k += 16) {
+        most = _mm512_max_ps(most, load_scores(scores, k, n));
+    }
+    const float top = _mm512_reduce_max_ps(most);
     /* If nothing is seen, neither here nor before, any number but -infinity gives all scores the weight 0. */
     const __m512 base = _mm512_set1_ps(top == -INFINITY ? 0 : top);
     __m512 sum = _mm512_setzero_ps();
+    TQ_UNROLL
     for (size_t k = 0; k < n; k += 16) {
-        const __m512 x = _mm512_mask_loadu_ps(none, tokens_at(k, n), scores + k);
-        const __m512 e = exp_negative(_mm512_sub_ps(x, base));
-        _mm512_mask_storeu_ps(scores + k, tokens_at(k, n), e);
+        const __m512 e = exp_negative(_mm512_sub_ps(load_scores(scores, k, n), base));
+        store_weights(e, scores, k, n);
         sum = _mm512_add_ps(sum, e);
     }
     const float factor = top == *largest ? 1 : expf(*largest - top);
     *weight = *weight * factor + _mm512_reduce_add_ps(sum);
     *largest = top;
     return factor;
+}
+
+/* Most rows are those of a whole page. */
+float tq_soften_avx512(float *scores, size_t n, float *largest, float *weight)
+{
+    return n == TQ_PAGE_TOKENS ? soften(scores, TQ_PAGE_TOKENS, largest, weight) : soften(scores, n, largest, weight);
 }

@@ -12,8 +12,14 @@ void tq_kernels_avx2(tq_kernels *kernels)
     kernels->sum_squares = tq_sum_squares_avx2;
     kernels->rotate = tq_rotate_avx2;
     kernels->unrotate = tq_unrotate_avx2;
+    kernels->lloyd_encode = tq_lloyd_encode_avx2;
+    kernels->lloyd_decode = tq_lloyd_decode_avx2;
+    kernels->trellis_decode = tq_trellis_decode_avx2;
+    kernels->sign_encode = tq_sign_encode_avx2;
     kernels->half_encode = tq_half_encode_avx2;
     kernels->half_decode = tq_half_decode_avx2;
+    kernels->half_scores = tq_half_scores_avx2;
+    kernels->half_sum = tq_half_sum_avx2;
     kernels->page_write = tq_page_write_x86;
     kernels->page_read = tq_page_read_x86;
     kernels->page_query = tq_page_query_avx2;
