@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Queries as page_scores of AVX2 and AVX-VNNI reads them: integers, in the order of the fields of blocks of keys.
+ * Queries as page_scores of AVX2 and AVX-VNNI read them: integers, in the order of the fields of blocks of keys.
  *
  *     q[j] = step (256 high[j] + low[j])      two rows: an exact query, 16 bits
  *     q[j] = step 256 high[j]                 one row
@@ -29,10 +29,13 @@ typedef struct tq_prepared {
     float bias[TQ_PAGE_QUERIES];   /* or 256 times that of row 2 i and that of row 2 i + 1. */
     int32_t start[TQ_QUERY_ROWS];  /* Of the sum of a row, because levels come as k + offset. */
     /* Row r of n in a group has for field f of the blocks of keys dword [f * n + r] of the group: four bytes, for bytes
-     * 0 .. 3 of the field. With words, dword [2 f * n + r] for bytes 0 and 2, dword [(2 f + 1) * n + r] for bytes 1, 3.
+     * 0 .. 3 of the field. With words, dword [2 f * n + r] is for bytes 0 and 2, dword [(2 f + 1) * n + r] for 1 and 3.
      */
     int32_t dwords[];
 } tq_prepared;
+
+/* The most dwords: five queries of TQ_MAX_DIM / 5 dimensions make sixteen rows of bytes, or eight of words. */
+_Static_assert(sizeof(tq_prepared) + TQ_QUERY_ROWS * (TQ_MAX_DIM / 5) <= TQ_PREPARED_BYTES, "no room for queries");
 
 /* How a backend multiplies keys of a code with queries. */
 typedef struct tq_query_form {

@@ -11,12 +11,12 @@
  *     query        q0 q1 q2 q3     | q0 q1 q2 q3     | ... | q0 q1 q2 q3
  *     sums         t0              | t1              | ... | t7                    += four products
  *
- * so sums of different tokens never meet. Levels are made unsigned by an offset, which the sum of the query takes off
- * again. Queries of sixteen bits are multiplied with levels widened to words, even bytes first, then odd ones. Levels
- * are multiples of the step plus half of it; that half is added in floats at the end.
+ * so sums of different tokens never meet. Levels are made unsigned by an offset, which the start of each sum takes off
+ * again. Where levels need all eight bits and dot_bytes has not as many, both sides are words, even bytes of the levels
+ * first, then odd ones. The halves of levels, level = (k + half) step, are added in floats at the end.
  *
- * Blocks of 16 tokens are computed whole; tokens outside of first .. first + n - 1 are not stored. The same places of
- * the page `next` are fetched meanwhile. Contract: within 2.5e-3 |q||k|. */
+ * Tiles of 16 tokens are computed whole; tokens outside of first .. first + n - 1 are not stored. With each tile a
+ * quarter of the page `next` is fetched. Contract: within 2.5e-3 |q||k|. */
 #ifndef TQ_PAGE_SCORES_DOT_H
 #define TQ_PAGE_SCORES_DOT_H
 
@@ -103,7 +103,8 @@ TQ_INLINE void add_block(shape s, bool whole, const tq_fields *fields, const tq_
     }
 }
 
-/* The halves of blocks of tile t, at `at` in each of their rows: to[r][half] are the sums of row r. */
+/* Sums of tile t, or of that half of it that begins at `at` in each row of its blocks: to[r][half] are those of row r.
+ */
 TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *tables, size_t t, size_t at,
                         const int32_t *start, const int32_t *q, __m256i (*to)[2])
 {
@@ -113,7 +114,7 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
     const uint8_t *end = block + code->dim / TQ_KEY_DIMS * to_next;
     __m256i before[2];
     tq_fields fields[2];
-    row_sums sums[8];
+    row_sums sums[TQ_QUERY_GROUP];
     for (size_t r = 0; r < s.n_rows; r++) {
         for (size_t half = 0; half < s.halves; half++) {
             sums[r].sum[0][half] = in_all_lanes(start + r);
@@ -167,11 +168,11 @@ TQ_INLINE void finish(const scores_call *call, size_t token, __m256i (*sums)[2],
     }
 }
 
-/* The rows of tile t are in `next` where they are in this page. */
-TQ_INLINE void fetch_tile(const scores_call *call, size_t t)
+/* Fetches quarter t of the next page, its scales among it. */
+TQ_INLINE void fetch_quarter(const scores_call *call, size_t t)
 {
-    const size_t bytes = tq_page_scales_at(call->code) / TQ_KEY_TILES;
-    for (size_t at = t * bytes; call->next != NULL && at < (t + 1) * bytes; at += 64) {
+    const size_t bytes = TQ_KEY_TOKENS * call->code->row_bytes;
+    for (size_t at = t * bytes; call->next != NULL && at < (t + 1) * bytes; at += TQ_ROW_BYTES) {
         _mm_prefetch((const char *)call->next + at, _MM_HINT_T0);
     }
 }
@@ -182,7 +183,7 @@ TQ_INLINE void scores_of(shape s, const scores_call *call)
     const tq_query_form form = form_of(call->code);
     const tq_tables tables = make_tables(s.trellis, s.bits, form.levels.k, form.offset);
     for (size_t t = call->first / TQ_KEY_TOKENS; t * TQ_KEY_TOKENS < call->first + call->n; t++) {
-        fetch_tile(call, t);
+        fetch_quarter(call, t);
         for (size_t from = 0; from < 2; from += s.halves) {
             __m256i sums[TQ_QUERY_ROWS][2];
             for (size_t r = 0; r < p->n_rows; r += s.n_rows) {
@@ -249,6 +250,8 @@ void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, size_t n_
         kernel_for(code, ((const tq_prepared *)prepared)->rows_of_a_group)(&call);
     } else if (tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
         tq_eight_scores_avx2(&call);
+    } else if (code->bits == 0) {
+        tq_half_scores_avx2(code->dim, prepared, n_q, page + first * code->row_bytes, n, scores, stride);
     } else {
         tq_page_scores_scalar(code, prepared, n_q, q_mean, page, first, n, next, scores, stride);
     }

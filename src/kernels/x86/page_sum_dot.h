@@ -15,8 +15,8 @@
  * Eight fields later the sums of 32 tokens become floats. Weights are unsigned bytes; they are words, and levels
  * widened to words, even bytes first, then odd ones, where levels need all eight bits and dot_bytes has not as many.
  *
- * Blocks of 32 tokens are computed whole; tokens outside of first .. first + n - 1 have weight 0. The same places of
- * the page `next` are fetched meanwhile. Contract: within 4e-3 of the largest weight times the root of n. */
+ * Tiles of 32 tokens are computed whole; tokens outside of first .. first + n - 1 have weight 0. The same
+ * places of the page `next` are fetched meanwhile. Contract: within 4e-3 of the largest weight times the root of n. */
 #ifndef TQ_PAGE_SUM_DOT_H
 #define TQ_PAGE_SUM_DOT_H
 
@@ -204,12 +204,11 @@ TQ_INLINE void add_block(shape s, const sum_call *call, const tq_tables *tables,
     }
 }
 
-/* The rows of a block are in `next` where they are in this page. */
+/* Some rows of this page are in `next` where they are in this page. */
 TQ_INLINE void fetch(const sum_call *call, const uint8_t *block, unsigned n_rows)
 {
-    const char *next = (const char *)call->next + (block - call->page);
     for (unsigned row = 0; row < n_rows && call->next != NULL; row++) {
-        _mm_prefetch(next + (size_t)TQ_ROW_BYTES * row, _MM_HINT_T0);
+        _mm_prefetch((const char *)call->next + (block - call->page) + (size_t)TQ_ROW_BYTES * row, _MM_HINT_T0);
     }
 }
 
@@ -222,6 +221,7 @@ TQ_INLINE void sum_of(shape s, const sum_call *call)
         uint8_t coded[4 * TQ_MAX_DIM + FIELD_BYTES];
         tile_weights w;
         weigh(call, s.n_q, h, &w);
+        fetch(call, call->page + tq_page_scales_at(call->code) + h * TQ_ROW_BYTES, 1);
         if (s.trellis && w.any) {
             gather_coded(call, h, coded);
         }
@@ -276,7 +276,9 @@ void TQ_KERNEL(page_sum)(const tq_code *code, const float *w, size_t w_stride, s
     if (n_q == 0) {
         return;
     }
-    if (!tq_page_is_tiled(code, TQ_PAGE_VALUES)) {
+    if (code->bits == 0) {
+        tq_half_sum_avx2(code->dim, w, w_stride, n_q, page + first * code->row_bytes, n, sums);
+    } else if (!tq_page_is_tiled(code, TQ_PAGE_VALUES)) {
         tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, next, sums, centred);
     } else if (code->bits == 8) {
         tq_eight_sum_avx2(&call);

@@ -23,13 +23,9 @@ enum { STEP = 8 };
 /* exp(x) for x <= 0: the Taylor series of 2^f = exp(f ln 2), whose seventh term is below 1.2e-7. */
 TQ_INLINE __m256 exp_of(__m256 x)
 {
-    static const float series[] = {1.54035304e-4F,
-                                   1.33335581e-3F,
-                                   9.61812911e-3F,
-                                   5.55041087e-2F,
-                                   2.40226507e-1F,
-                                   6.93147181e-1F,
-                                   1.0F}; /* (ln 2)^k / k!, k = 6 .. 0 */
+    /* (ln 2)^k / k!, k = 6 .. 0 */
+    static const float series[7] = {
+        1.54035304e-4F, 1.33335581e-3F, 9.61812911e-3F, 5.55041087e-2F, 2.40226507e-1F, 6.93147181e-1F, 1};
     const __m256 least = _mm256_set1_ps(-87.0F);
     const __m256 log2_e = _mm256_set1_ps(1.44269504F);
     const __m256 kept = _mm256_cmp_ps(x, least, _CMP_NLT_UQ);
