@@ -29,9 +29,6 @@
 
 enum { MOST_OF_BYTE = 255, MOST_OF_WORD = 32767 };
 
-/* Weights as small as that, times scales, are nothing. */
-#define LEAST_WEIGHT 1e-30F
-
 /* What a kernel is compiled for: constants. */
 typedef struct shape {
     bool trellis;
@@ -114,13 +111,15 @@ TQ_APART void weigh(const sum_call *call, size_t n, size_t h, tile_weights *to)
         __m256i integers[QUARTERS];
         load_weights(call, &scales, i, h, w);
         const float largest = largest_lane(_mm256_max_ps(_mm256_max_ps(w[0], w[1]), _mm256_max_ps(w[2], w[3])));
-        const __m256 per_unit = _mm256_set1_ps(largest > LEAST_WEIGHT ? most / largest : 0);
+        const float lift = largest < 0x1p-100F ? 0x1p100F : 1; /* So that the quotient is finite. */
+        const __m256 per_unit = _mm256_set1_ps(largest > 0 ? most / (largest * lift) : 0);
         __m256i total = _mm256_setzero_si256();
         for (size_t a = 0; a < QUARTERS; a++) {
-            integers[a] = _mm256_cvtps_epi32(_mm256_mul_ps(w[a], per_unit));
+            const __m256 lifted = _mm256_mul_ps(w[a], _mm256_set1_ps(lift));
+            integers[a] = _mm256_cvtps_epi32(_mm256_mul_ps(lifted, per_unit));
             total = _mm256_add_epi32(total, integers[a]);
         }
-        to->any = to->any || largest > LEAST_WEIGHT;
+        to->any = to->any || largest > 0;
         to->unit[i] = largest / most * levels.step;
         to->start[i] = (int32_t)(levels.half * sum_of_lanes(_mm256_cvtepi32_ps(total)));
         if (words) {
