@@ -9,7 +9,7 @@
 
 /* Before a loop of a constant number of steps, at most 16: written out, so that arrays it indexes become registers. */
 #if defined(__clang__)
-#define TQ_UNROLL _Pragma("unroll")
+#define TQ_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define TQ_UNROLL _Pragma("GCC unroll 16")
 #endif

@@ -10,10 +10,7 @@
 #ifndef TQ_BYTE_LEVELS_AVX512_H
 #define TQ_BYTE_LEVELS_AVX512_H
 
-#include "compiler.h"
-#include "kernels/x86/pages_x86.h"
-
-#include <immintrin.h>
+#include "kernels/x86/pages_avx512.h"
 
 typedef struct tq_byte_tables {
     _Alignas(64) int8_t high[256];

@@ -14,11 +14,8 @@
 #ifndef TQ_OPERANDS_AVX512_H
 #define TQ_OPERANDS_AVX512_H
 
-#include "compiler.h"
 #include "kernels/x86/levels_x86.h"
-#include "kernels/x86/pages_x86.h"
-
-#include <immintrin.h>
+#include "kernels/x86/pages_avx512.h"
 
 /* Truth tables of VPTERNLOG: a where c has ones, else b; a ^ b ^ c. */
 enum { TERNARY_SELECT = 0xE4, TERNARY_XOR = 0x96 };
@@ -108,13 +105,6 @@ typedef struct block {
 typedef struct coded_bits {
     __m512i u0, u1, u2, u4, u5, u6;
 } coded_bits;
-
-TQ_INLINE __m512i load_row(const uint8_t *rows, unsigned i)
-{
-    __m512i row = _mm512_load_si512(rows + (size_t)TQ_ROW_BYTES * i);
-    __asm__("" : "+v"(row)); /* Or compilers load it anew for every use: loads are what these kernels have most of. */
-    return row;
-}
 
 /* Merges subset bits with cell numbers. */
 TQ_INLINE block merge_trellis(unsigned bits, const coded_bits *u, const uint8_t *rows)

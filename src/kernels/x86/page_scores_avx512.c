@@ -82,6 +82,7 @@ void tq_page_scores_avx512(const tq_code *code, const void *prepared, size_t n_q
         return;
     }
     integer_sums(code, p, page, next != NULL ? next : page, sums);
+    fetch_rest(code, next != NULL ? next : page);
     const scales s = load_scales(page + tq_page_scales_at(code));
     for (size_t i = 0; i < n_q; i++) {
         float part[TQ_PAGE_TOKENS];

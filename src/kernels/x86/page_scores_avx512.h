@@ -37,14 +37,6 @@ extern tq_dots_function *const tq_lloyd_dots_avx512[4][TQ_MOST_ROWS];   /* For 1
 extern tq_dots_function *const tq_trellis_dots_avx512[3][TQ_MOST_ROWS]; /* For 2 to 4 bits. */
 extern tq_dots_function *const tq_byte_dots_avx512[TQ_MOST_ROWS / 2];   /* For pairs of rows. */
 
-TQ_INLINE void fetch_rows(const uint8_t *ahead, size_t rows)
-{
-    TQ_UNROLL
-    for (size_t i = 0; i < rows; i++) {
-        _mm_prefetch((const char *)ahead + i * TQ_ROW_BYTES, _MM_HINT_T0);
-    }
-}
-
 /* sums[t][r] += operands of TILES blocks times the dwords of ROWS rows, for fields 0 .. fields - 1. */
 TQ_INLINE void multiply_blocks(kind_of_code kind, size_t rows, size_t tiles, unsigned fields, const block *blocks,
                                const __m512i *tables, const int32_t *dwords, size_t stride,

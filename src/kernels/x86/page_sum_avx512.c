@@ -174,4 +174,5 @@ void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, si
     work.first_tile = (uint32_t)used == 0 ? 1 : 0;
     work.end_tile = used >> 32 == 0 ? 1 : 2;
     find_weighted(code, n_q)(&work);
+    fetch_rest(code, work.ahead);
 }

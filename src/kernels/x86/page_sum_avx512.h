@@ -37,14 +37,6 @@ extern tq_weighted_function *const tq_lloyd_weighted_avx512[4][TQ_PAGE_QUERIES];
 extern tq_weighted_function *const tq_trellis_weighted_avx512[3][TQ_PAGE_QUERIES]; /* For 2 to 4 bits. */
 extern tq_weighted_function *const tq_byte_weighted_avx512[TQ_PAGE_QUERIES];
 
-TQ_INLINE void fetch_rows(const uint8_t *ahead, size_t rows)
-{
-    TQ_UNROLL
-    for (size_t i = 0; i < rows; i++) {
-        _mm_prefetch((const char *)ahead + i * TQ_ROW_BYTES, _MM_HINT_T0);
-    }
-}
-
 /* Groups of 16 dimensions that are worked on together, so that a load of weights serves both. */
 enum { TQ_GROUPS = 2 };
 

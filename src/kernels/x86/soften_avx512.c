@@ -44,18 +44,24 @@ TQ_INLINE void store_weights(__m512 x, float *scores, size_t k, size_t n)
     }
 }
 
-TQ_INLINE float soften(float *scores, size_t n, float *largest, float *weight)
+/* The largest score, or `largest` if none is larger. After some pages that is so for most pages: then nothing has to
+ * wait until one number has been made of sixteen. */
+TQ_INLINE float largest_of(const float *scores, size_t n, float largest)
 {
-    __m512 most = _mm512_set1_ps(*largest);
-    TQ_UNROLL
+    const __m512 before = _mm512_set1_ps(largest);
+    __m512 most = before;
     for (size_t k = 0; k < n; k += 16) {
         most = _mm512_max_ps(most, load_scores(scores, k, n));
     }
-    const float top = _mm512_reduce_max_ps(most);
+    return _mm512_cmp_ps_mask(most, before, _CMP_GT_OQ) == 0 ? largest : _mm512_reduce_max_ps(most);
+}
+
+TQ_INLINE float soften(float *scores, size_t n, float *largest, float *weight)
+{
+    const float top = largest_of(scores, n, *largest);
     /* If nothing is seen, neither here nor before, any number but -infinity gives all scores the weight 0. */
     const __m512 base = _mm512_set1_ps(top == -INFINITY ? 0 : top);
     __m512 sum = _mm512_setzero_ps();
-    TQ_UNROLL
     for (size_t k = 0; k < n; k += 16) {
         const __m512 e = exp_negative(_mm512_sub_ps(load_scores(scores, k, n), base));
         store_weights(e, scores, k, n);
