@@ -87,19 +87,13 @@ TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tabl
     }
 }
 
-/* Adds the fields of a block, or the first four, of the half block at the end. Not a loop: k must be constant. */
-TQ_INLINE void add_block(shape s, bool whole, const tq_fields *fields, const tq_tables *tables, const int32_t *q,
+/* Adds the fields of a block, or of the half block at the end. */
+TQ_INLINE void add_block(shape s, unsigned n_fields, const tq_fields *fields, const tq_tables *tables, const int32_t *q,
                          row_sums *sums)
 {
-    add_field(s, fields, tables, 0, q, sums);
-    add_field(s, fields, tables, 1, q, sums);
-    add_field(s, fields, tables, 2, q, sums);
-    add_field(s, fields, tables, 3, q, sums);
-    if (whole) {
-        add_field(s, fields, tables, 4, q, sums);
-        add_field(s, fields, tables, 5, q, sums);
-        add_field(s, fields, tables, 6, q, sums);
-        add_field(s, fields, tables, 7, q, sums);
+    TQ_UNROLL
+    for (unsigned k = 0; k < n_fields; k++) {
+        add_field(s, fields, tables, k, q, sums);
     }
 }
 
@@ -135,7 +129,7 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
                 fields[half] = lloyd_fields(s.bits, rows);
             }
         }
-        add_block(s, true, fields, tables, q, sums);
+        add_block(s, FIELDS, fields, tables, q, sums);
         q += FIELDS * s.n_rows * (has_words(s.trellis, s.bits) ? 2U : 1U);
     }
     if (!s.trellis && s.bits % 2 == 0 && code->dim % TQ_KEY_DIMS != 0) {
@@ -143,7 +137,7 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
         for (size_t half = 0; half < s.halves; half++) {
             fields[half] = lloyd_fields(s.bits / 2, last + half * FIELD_BYTES);
         }
-        add_block(s, false, fields, tables, q, sums);
+        add_block(s, FIELDS / 2, fields, tables, q, sums);
     }
     for (size_t r = 0; r < s.n_rows; r++) {
         for (size_t half = 0; half < s.halves; half++) {

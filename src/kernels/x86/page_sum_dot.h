@@ -171,11 +171,10 @@ TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tabl
     }
 }
 
-/* Adds a block, from its half `from` on, to the sums of its 16 dimensions. Fields are no loop: k must be constant. */
+/* Adds a block, from its half `from` on, to the sums of its 16 dimensions. */
 TQ_INLINE void add_block(shape s, const sum_call *call, const tq_tables *tables, const tile_weights *w,
                          const uint8_t *block, const uint8_t *coded, size_t from, float *sums)
 {
-    const int32_t *dwords = w->dwords;
     tq_fields fields[2];
     __m256i integers[TQ_PAGE_QUERIES][2];
     for (size_t half = 0; half < s.halves; half++) {
@@ -186,14 +185,10 @@ TQ_INLINE void add_block(shape s, const sum_call *call, const tq_tables *tables,
             integers[i][half] = s.trellis ? in_all_lanes(w->start + i) : _mm256_setzero_si256();
         }
     }
-    add_field(s, fields, tables, 0, dwords, integers);
-    add_field(s, fields, tables, 1, dwords, integers);
-    add_field(s, fields, tables, 2, dwords, integers);
-    add_field(s, fields, tables, 3, dwords, integers);
-    add_field(s, fields, tables, 4, dwords, integers);
-    add_field(s, fields, tables, 5, dwords, integers);
-    add_field(s, fields, tables, 6, dwords, integers);
-    add_field(s, fields, tables, 7, dwords, integers);
+    TQ_UNROLL
+    for (unsigned k = 0; k < FIELDS; k++) {
+        add_field(s, fields, tables, k, w->dwords, integers);
+    }
     for (size_t i = 0; i < s.n_q; i++) {
         for (size_t half = 0; half < s.halves && i < call->n_q; half++) {
             float *to = sums + i * call->code->dim + (from + half) * LANES;
