@@ -60,14 +60,9 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
 
 TQ_INLINE void dots(unsigned bits, size_t rows, const tq_dots *work)
 {
-    if (rows <= 4) {
-        for (size_t t = 0; t < TQ_KEY_TILES; t += 2) {
-            dots_of_tiles(bits, rows, 2, work, t);
-        }
-        return;
-    }
-    for (size_t t = 0; t < TQ_KEY_TILES; t++) {
-        dots_of_tiles(bits, rows, 1, work, t);
+    const size_t tiles = rows == 1 ? 4 : 2; /* As registers allow. */
+    for (size_t t = 0; t < TQ_KEY_TILES; t += tiles) {
+        dots_of_tiles(bits, rows, tiles, work, t);
     }
 }
 
