@@ -85,6 +85,7 @@ static bool is_saved(const tq_page *page, tq_block kind)
 static void write_page(tq_sink *sink, const tq_cache *cache, const tq_page *page, size_t live)
 {
     const size_t n_encoded = least(page->n_encoded, live);
+    const size_t exact_from = page->blocks[TQ_BLOCK_EXACT] == NULL ? 0 : least(page->exact_from, live);
     uint32_t parts = 0;
     for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
         parts |= is_saved(page, (tq_block)kind) ? 1U << kind : 0;
@@ -93,7 +94,7 @@ static void write_page(tq_sink *sink, const tq_cache *cache, const tq_page *page
     tq_sink_u32(sink, (uint32_t)page->form.v->codec->desc.format);
     tq_sink_u32(sink, parts);
     tq_sink_u32(sink, (uint32_t)n_encoded);
-    tq_sink_u32(sink, (uint32_t)least(page->exact_from, live));
+    tq_sink_u32(sink, (uint32_t)exact_from);
     tq_sink_u32(sink, 0);
     for (size_t i = 0; i < TQ_BLOCK_KINDS; i++) {
         if (is_saved(page, TQ_SAVED_ORDER[i])) {

@@ -70,6 +70,14 @@ size_t estimate_of(const tq_context *context, const tq_cache_desc *desc, size_t 
     return bytes;
 }
 
+size_t encoded_side_bytes(const tq_cache_desc *desc, int values, tq_format format)
+{
+    const size_t dim = values && desc->head_dim_v ? desc->head_dim_v : desc->head_dim_k;
+    const uint32_t no_means = values ? TQ_CACHE_NO_V_MEANS : TQ_CACHE_NO_K_MEANS;
+    const int mean = format != TQ_FORMAT_F16 && !(desc->flags & no_means);
+    return TQ_PAGE_TOKENS * row_bytes(format, dim) + (mean ? (2 * dim + 63) / 64 * 64 : 0);
+}
+
 static void *must_alloc(size_t count, size_t size)
 {
     void *memory = calloc(count ? count : 1, size);

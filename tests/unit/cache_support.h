@@ -18,6 +18,10 @@ tq_cache_stats_result stats_of(const tq_cache *cache);
 void assert_stats_equal(const tq_cache_stats_result *a, const tq_cache_stats_result *b);
 size_t estimate_of(const tq_context *context, const tq_cache_desc *desc, size_t n_tokens);
 
+/* Bytes that one head's keys or values take in an encoded page: rows, and an f16 mean where there is one, up to a
+ * multiple of 64. */
+size_t encoded_side_bytes(const tq_cache_desc *desc, int values, tq_format format);
+
 /* Keys, values and queries of n tokens in one layer: dense f32, [n, heads, dim]. */
 struct tokens {
     size_t n;

@@ -46,9 +46,14 @@ static struct damaged *open_damaged(void)
     assert_status(tq_cache_append(d->cache, seq, 0, &kv), TQ_OK);
     d->good = save_bytes(d->cache, seq);
     d->layout = saved_open(d->context, &d->good);
+    /* Of each format, a codec is made on demand and stays: now. */
+    for (size_t i = 0; i < tq_format_count(); i++) {
+        const tq_format format = tq_format_at(i);
+        const tq_tier tier = {0, {is_trellis(format) ? TQ_FORMAT_DEFAULT : format, format}};
+        assert_status(tq_cache_demote(d->cache, seq, is_prod(format) ? NULL : &tier, is_prod(format) ? 0 : 1), TQ_OK);
+    }
     tq_seq_destroy(seq);
     tokens_free(&t);
-    tq_seq_destroy(load_bytes(d->cache, &d->good)); /* Makes what is made on demand. */
     d->idle_blocks = d->counting.live_blocks;
     return d;
 }
@@ -148,6 +153,13 @@ static void test_damaged_desc(void **state)
         assert_int_equal(found.n_layers, 0);
         assert_int_equal(layers[0].k_format, -1);
     }
+    bytes_free(&bytes);
+    bytes = bytes_copy(&d->good);
+    number_set(&bytes, 40, 4, 0); /* No layers: no cache has none. */
+    saved_seal(&bytes, d->layout);
+    tq_layer_formats layers[2];
+    tq_cache_desc found = TQ_CACHE_DESC_INIT;
+    assert_status(tq_cache_read_desc(d->context, &reader, &found, layers, 2), TQ_ERR_CORRUPT);
     assert_int_equal(d->counting.live_blocks, d->idle_blocks);
     bytes_free(&bytes);
     close_damaged(d);
@@ -188,6 +200,7 @@ static void test_wrong_headers(void **state)
         {"rotation of keys", 24, 4, 2, TQ_ERR_UNSUPPORTED},
         {"rotation of values", 28, 4, 0, TQ_ERR_UNSUPPORTED},
         {"seed", 32, 8, 1, TQ_ERR_UNSUPPORTED},
+        {"layers", 40, 4, 0, TQ_ERR_CORRUPT},
         {"layers", 40, 4, 1, TQ_ERR_UNSUPPORTED},
         {"layers", 40, 4, 0xFFFFFFFF, TQ_ERR_UNSUPPORTED},
         {"heads", 44, 4, 2, TQ_ERR_UNSUPPORTED},
@@ -275,6 +288,8 @@ static void test_wrong_pages(void **state)
     check_value(d, "exact_from", second->at + 16, 4, 64, TQ_ERR_CORRUPT);
     check_value(d, "exact_from", second->at + 16, 4, 0xFFFFFFFF, TQ_ERR_CORRUPT);
     check_value(d, "exact_from without an exact part", first->at + 16, 4, 0xFFFFFFFF, TQ_ERR_CORRUPT);
+    check_value(d, "exact_from without an exact part", other->at + 16, 4, 6, TQ_ERR_CORRUPT);
+    check_value(d, "n_encoded beyond the end", other->at + 12, 4, 64, TQ_ERR_CORRUPT);
     check_value(d, "reserved", first->at + 20, 4, 1, TQ_ERR_CORRUPT);
     check_value(d, "reserved", other->at + 20, 4, 0x80000000, TQ_ERR_CORRUPT);
     close_damaged(d);
@@ -306,6 +321,13 @@ static void test_wrong_numbers(void **state)
         check_value(d, "exact value", second->part_at[SAVED_EXACT] + 64 * 8 + 6 * 16, 2, bad, TQ_ERR_CORRUPT);
         check_value(d, "encoded f16 key", halves->part_at[SAVED_ENCODED] + 8, 2, bad, TQ_ERR_CORRUPT);
     }
+    /* What does not exist is zero. */
+    const struct saved_page *end = &d->layout->layers[1].pages[1];
+    check_value(d, "exact key before the exact part", second->part_at[SAVED_EXACT] + 5 * 8, 1, 1, TQ_ERR_CORRUPT);
+    check_value(d, "exact key behind the end", second->part_at[SAVED_EXACT] + 9 * 8, 1, 1, TQ_ERR_CORRUPT);
+    check_value(d, "last exact value", second->part_at[SAVED_EXACT] + 64 * 24 - 1, 1, 1, TQ_ERR_CORRUPT);
+    check_value(d, "encoded key behind the cut", second->part_at[SAVED_ENCODED] + 8 + 6 * 3, 1, 1, TQ_ERR_CORRUPT);
+    check_value(d, "encoded f16 key behind the end", end->part_at[SAVED_ENCODED] + 6 * 8, 1, 1, TQ_ERR_CORRUPT);
     /* Without means, a scale has no sign. */
     d->desc.flags = NO_MEANS;
     tq_cache_destroy(d->cache);
