@@ -110,6 +110,11 @@ static tq_status read_rope(const tq_cache *cache, const tq_rope *from, tq_rope *
     rope->n_dims = rope->n_dims == 0 ? cache->desc.head_dim_k : rope->n_dims;
     rope->theta = rope->theta == 0 ? 10000.0F : rope->theta;
     rope->freq_scale = rope->freq_scale == 0 ? 1.0F : rope->freq_scale;
+    if (rope->n_dims % 2 != 0 || rope->n_dims > cache->desc.head_dim_k || rope->pairing < TQ_ROPE_NEOX ||
+        rope->pairing > TQ_ROPE_INTERLEAVED) {
+        return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
+                       "tq_cache_rope_shift: n_dims is odd or above head_dim_k, or pairing is unknown");
+    }
     if (!isfinite(rope->theta) || !isfinite(rope->freq_scale) ||
         (rope->freq_factors != NULL &&
          !cache->context->kernels.all_finite(rope->freq_factors, TQ_DTYPE_F32, rope->n_dims / 2))) {
@@ -119,13 +124,9 @@ static tq_status read_rope(const tq_cache *cache, const tq_rope *from, tq_rope *
     for (size_t j = 0; rope->freq_factors != NULL && j < rope->n_dims / 2; j++) {
         positive = positive && rope->freq_factors[j] > 0;
     }
-    if (rope->n_dims % 2 != 0 || rope->n_dims > cache->desc.head_dim_k || rope->pairing < TQ_ROPE_NEOX ||
-        rope->pairing > TQ_ROPE_INTERLEAVED || !positive) {
-        return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
-                       "tq_cache_rope_shift: n_dims is odd or above head_dim_k, pairing is unknown, or theta, "
-                       "freq_scale or a factor is not positive");
-    }
-    return TQ_OK;
+    return positive ? TQ_OK
+                    : tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
+                              "tq_cache_rope_shift: theta, freq_scale or a factor is not positive");
 }
 
 static bool any_page(const void *arg, size_t index)
