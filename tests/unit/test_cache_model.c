@@ -2,7 +2,7 @@
  *
  * Thousands of random legal calls on a few sequences of one cache, each compared with the plain model; some of them run
  * out of memory, and must then have done nothing. */
-#include "cache_support.h"
+#include "cache_model.h"
 
 #include <stdio.h>
 
