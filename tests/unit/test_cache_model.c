@@ -344,7 +344,7 @@ static void test_random_calls_trellis(void **state)
     desc.flags = NO_MEANS;
     desc.sink_tokens = 2;
     desc.recent_tokens = TQ_NO_RECENT_TOKENS;
-    run_world(*state, &desc, 2, 200, quick() ? 300 : 2000, 1e-3);
+    run_world(*state, &desc, 2, 200, quick() ? 700 : 2000, 1e-3);
 }
 
 /* With means the cache's codes differ from the model's. Eight bits are off by 1/100 of a vector at most; so scores are,

@@ -175,7 +175,7 @@ static void test_lives(void **state)
         for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++) {
             desc.recent_tokens = windows[(w + i) % 3];
             desc.sink_tokens = sinks[(w + i / 3) % 3];
-            desc.flags = (uint32_t)(i % 4);
+            desc.flags = (uint32_t)((i / 2 + w) % 4);
             desc.seed = i;
             check_life(*state, other, &desc, &t, lives[i]);
         }
