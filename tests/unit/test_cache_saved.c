@@ -141,6 +141,9 @@ static const char *const lives[] = {
     "a300",                              /* All kinds of pages. */
     "a300 t130",                         /* The end in an encoded page, */
     "a300 t130 a140",                    /* which goes on exact. */
+    "a300 t100",                         /* Codes behind the end, */
+    "a300 t10",                          /* also in the first page. */
+    "a200 t70",                          /* */
     "a300 t100 a101",                    /* In the second page, */
     "a300 t20 a21",                      /* in the first, */
     "a200 t80 a90",                      /* in one that is exact and encoded, */
