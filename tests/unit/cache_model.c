@@ -27,7 +27,7 @@ static void weigh_page(double *scores, size_t begin, size_t end, double skip_bel
         kept = kept || exp(scores[t] - *largest) >= skip_below;
     }
     for (size_t t = begin; t < end && !kept; t++) {
-        scores[t] = NAN; /* In the sum, but without a value. */
+        scores[t] = (double)NAN; /* In the sum, but without a value. */
     }
 }
 
