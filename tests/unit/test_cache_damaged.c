@@ -5,6 +5,7 @@
 #include "cache_support.h"
 #include "saved_support.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* A cache, and a saved sequence that it refuses when it is damaged. */
@@ -349,6 +350,64 @@ static void test_wrong_numbers(void **state)
     close_damaged(d);
 }
 
+/* Uses a sequence in all ways. */
+static void use(struct damaged *d, tq_seq *seq, const struct tokens *t)
+{
+    const tq_tier cold = {0, {TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO1}};
+    const tq_rope rope = TQ_ROPE_INIT;
+    float out[70 * 8];
+    for (uint32_t layer = 0; layer < 2; layer++) {
+        const tq_kv kv = tokens_kv(t, 0, 70);
+        const tq_attention attention = tokens_attention(t, 0, 70, out, NULL);
+        assert_status(tq_cache_rope_shift(d->cache, seq, layer, 3, tq_seq_length(seq, layer), 5, &rope), TQ_OK);
+        assert_status(tq_cache_forward(d->cache, seq, layer, &kv, &attention), TQ_OK);
+        for (size_t i = 0; i < 70 * 8; i++) {
+            assert_true(fabsf(out[i]) <= 1e6F); /* And no NaN. */
+        }
+    }
+    assert_status(tq_cache_demote(d->cache, seq, &cold, 1), TQ_OK);
+    assert_status(tq_seq_truncate(seq, 50), TQ_OK);
+    struct bytes bytes = save_bytes(d->cache, seq);
+    bytes_free(&bytes);
+}
+
+/* Random bytes under right checksums. What is not refused is a sequence like any other, and is saved as it was. */
+static void test_random_bytes(void **state)
+{
+    (void)state;
+    struct damaged *d = open_damaged();
+    struct rng rng = rng_seeded(403);
+    struct tokens t = tokens_gauss(&rng, &d->desc, 1, 70);
+    const size_t first = d->layout->layers[0].section_at;
+    size_t accepted = 0;
+    size_t refused = 0;
+    for (size_t i = 0; i < (quick() ? 1000 : 10000); i++) {
+        struct bytes bytes = bytes_copy(&d->good);
+        tq_seq *seq;
+        /* Often in the 24 bytes of a page. */
+        const struct saved_page *page = &d->layout->layers[rng_word(&rng) % 2].pages[rng_word(&rng) % 2];
+        const size_t at = rng_word(&rng) % 3 == 0 ? page->at + rng_word(&rng) % SAVED_PAGE
+                                                  : first + rng_word(&rng) % (bytes.size - first);
+        bytes.data[at] =
+            (unsigned char)(rng_word(&rng) % 5 ? rng_word(&rng) : bytes.data[at] ^ 1U << rng_word(&rng) % 8);
+        saved_seal(&bytes, d->layout);
+        if (load(d, &bytes, &seq) == TQ_OK) {
+            struct bytes again = save_bytes(d->cache, seq);
+            assert_bytes_equal(&again, &bytes, "what was not refused");
+            bytes_free(&again);
+            use(d, seq, &t);
+            tq_seq_destroy(seq);
+            accepted++;
+        } else {
+            refused++;
+        }
+        bytes_free(&bytes);
+    }
+    assert_true(accepted > 100 && refused > 100);
+    tokens_free(&t);
+    close_damaged(d);
+}
+
 /* Every call of the writer fails once, and every call of the reader. */
 static void test_failing_callbacks(void **state)
 {
@@ -418,10 +477,11 @@ static void test_allocation_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flipped_bits),      cmocka_unit_test(test_missing_ends),
-        cmocka_unit_test(test_damaged_desc),      cmocka_unit_test(test_wrong_headers),
-        cmocka_unit_test(test_wrong_pages),       cmocka_unit_test(test_wrong_numbers),
-        cmocka_unit_test(test_failing_callbacks), cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_flipped_bits),        cmocka_unit_test(test_missing_ends),
+        cmocka_unit_test(test_damaged_desc),        cmocka_unit_test(test_wrong_headers),
+        cmocka_unit_test(test_wrong_pages),         cmocka_unit_test(test_wrong_numbers),
+        cmocka_unit_test(test_random_bytes),        cmocka_unit_test(test_failing_callbacks),
+        cmocka_unit_test(test_allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
