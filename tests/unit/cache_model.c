@@ -43,6 +43,10 @@ double attend_in_double(const tq_attention *attention, const size_t dims[2], siz
     const size_t window = attention->sliding_window;
     const size_t first = window != 0 && window <= position ? position + 1 - window : 0;
 
+    double *q = must_alloc(dims[0], sizeof *q);
+    for (size_t i = 0; i < dims[0]; i++) {
+        q[i] = element_of(attention->q, attention->q_dtype, row * token_stride + head * head_stride + i);
+    }
     double *scores = must_alloc(position + 1, sizeof *scores);
     double *kept = must_alloc(position + 1, sizeof *kept);
     double largest = -(double)INFINITY;
@@ -50,8 +54,7 @@ double attend_in_double(const tq_attention *attention, const size_t dims[2], siz
         const float *k = lookup(user, 0, t, kv_head);
         double dot = 0;
         for (size_t i = 0; i < dims[0]; i++) {
-            dot += element_of(attention->q, attention->q_dtype, row * token_stride + head * head_stride + i) *
-                   (double)k[i];
+            dot += q[i] * (double)k[i];
         }
         scores[t] = kept[t] = cap > 0 ? cap * tanh(dot * scale / cap) : dot * scale;
     }
@@ -82,6 +85,7 @@ double attend_in_double(const tq_attention *attention, const size_t dims[2], siz
     }
     free(kept);
     free(scores);
+    free(q);
     return largest + log(sum);
 }
 

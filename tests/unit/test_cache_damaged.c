@@ -381,7 +381,7 @@ static void test_random_bytes(void **state)
     const size_t first = d->layout->layers[0].section_at;
     size_t accepted = 0;
     size_t refused = 0;
-    for (size_t i = 0; i < (quick() ? 1000 : 10000); i++) {
+    for (size_t i = 0; i < (quick() ? 1000 : 5000); i++) {
         struct bytes bytes = bytes_copy(&d->good);
         tq_seq *seq;
         /* Often in the 24 bytes of a page. */

@@ -2,30 +2,12 @@
  *
  * Keys at other positions: tq_cache_rope_shift against RoPE in double precision, and tq_seq_remove. What the cache
  * holds is read from what it saves. */
-#include "cache_support.h"
-#include "saved_support.h"
+#include "cache_model.h"
 
 #include <math.h>
 #include <stdio.h>
 
 enum { N = 300, DIM = 32, DIM_V = 8 };
-
-/* Turns a key by RoPE in double precision, as turboquant_cache.h has it. */
-static void turn(const tq_rope *rope, size_t dim, double delta, double *x)
-{
-    const size_t n_dims = rope->n_dims ? rope->n_dims : dim;
-    const double theta = rope->theta != 0.0F ? (double)rope->theta : 10000;
-    const double scale = rope->freq_scale != 0.0F ? (double)rope->freq_scale : 1;
-    for (size_t j = 0; j < n_dims / 2; j++) {
-        const size_t a = rope->pairing == TQ_ROPE_INTERLEAVED ? 2 * j : j;
-        const size_t b = rope->pairing == TQ_ROPE_INTERLEAVED ? 2 * j + 1 : j + n_dims / 2;
-        const double factor = rope->freq_factors ? (double)rope->freq_factors[j] : 1;
-        const double angle = delta * scale * pow(theta, -2 * (double)j / (double)n_dims) / factor;
-        const double turned = x[a] * cos(angle) - x[b] * sin(angle);
-        x[b] = x[a] * sin(angle) + x[b] * cos(angle);
-        x[a] = turned;
-    }
-}
 
 static double norm_of_doubles(const double *x, size_t n)
 {
@@ -91,7 +73,7 @@ static void compare_key(const struct view *before, const struct view *after, uin
         expected[j] = (double)x[j];
     }
     if (moved) {
-        turn(rope, DIM, delta, expected);
+        turn_in_double(rope, DIM, delta, expected);
     }
     const double size = norm_of_doubles(expected, DIM);
     for (size_t j = 0; j < DIM; j++) {
@@ -324,8 +306,8 @@ static void test_remove_and_shift(void **state)
         for (size_t j = 0; j < DIM; j++) {
             x[0][j] = x[1][j] = (double)t.k[i * DIM + j];
         }
-        turn(&rope, DIM, (double)token, x[0]);
-        turn(&rope, DIM, (double)left, x[1]);
+        turn_in_double(&rope, DIM, (double)token, x[0]);
+        turn_in_double(&rope, DIM, (double)left, x[1]);
         for (size_t j = 0; j < DIM; j++) {
             t.k[i * DIM + j] = (float)x[0][j];
             if (token < FIRST || token >= FIRST + GONE) {
