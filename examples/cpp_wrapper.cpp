@@ -48,6 +48,26 @@ int main()
     }
     std::printf("backend %s, %zu bytes a row, largest difference %.1e\n", context.backend(), codec.bytes(), error);
 
+    // The cache: one prompt of 100 tokens with a head of 80 coordinates, forked, and one token more.
+    tq_cache_desc shape = TQ_CACHE_DESC_INIT;
+    shape.n_layers = 1;
+    shape.n_kv_heads = 1;
+    shape.head_dim_k = dim;
+    tq::cache cache(context, shape);
+    tq::sequence prompt(cache);
+    tq_kv tokens = TQ_KV_INIT;
+    tokens.k = tokens.v = keys.data();
+    tokens.n_tokens = count;
+    prompt.append(0, tokens);
+    tq::sequence answer = prompt.fork(count);
+    tq_attention attention = TQ_ATTENTION_INIT;
+    attention.q = keys.data();
+    attention.n_q_heads = 1;
+    attention.n_tokens = tokens.n_tokens = 1;
+    attention.out = mean.data();
+    answer.forward(0, tokens, attention);
+    std::printf("%zu and %zu tokens in %zu bytes\n", prompt.length(0), answer.length(0), cache.stats().page_bytes);
+
     try {
         codec.encode(keys.data(), count, codes.data(), codes.size() - 1);
     } catch (const tq::error &failure) {

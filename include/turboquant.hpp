@@ -15,6 +15,7 @@
 #include "turboquant.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 
@@ -173,6 +174,146 @@ class codec
         }
     };
     std::unique_ptr<tq_codec, deleter> handle_;
+};
+
+/// A store for sequences. Must outlive them. Can be moved, not copied.
+class cache
+{
+  public:
+    cache(const context &context, const tq_cache_desc &desc)
+    {
+        tq_cache *handle = nullptr;
+        check(tq_cache_create(context.get(), &desc, &handle));
+        handle_.reset(handle);
+    }
+
+    /// Bytes of pages that one sequence of n_tokens takes.
+    static std::size_t estimate(const context &context, const tq_cache_desc &desc, std::size_t n_tokens)
+    {
+        std::size_t bytes = 0;
+        check(tq_cache_estimate(context.get(), &desc, n_tokens, &bytes));
+        return bytes;
+    }
+
+    tq_cache_stats_result stats() const
+    {
+        tq_cache_stats_result stats{};
+        stats.struct_size = sizeof stats;
+        check(tq_cache_stats(get(), &stats));
+        return stats;
+    }
+
+    tq_layer_formats layer_formats(std::uint32_t layer) const
+    {
+        tq_layer_formats formats{};
+        check(tq_cache_layer_formats(get(), layer, &formats));
+        return formats;
+    }
+
+    tq_cache *get() const noexcept
+    {
+        return handle_.get();
+    }
+
+  private:
+    struct deleter {
+        void operator()(tq_cache *handle) const noexcept
+        {
+            tq_cache_destroy(handle);
+        }
+    };
+    std::unique_ptr<tq_cache, deleter> handle_;
+};
+
+/// One sequence of tokens in a cache. Can be moved, not copied; fork() makes another.
+class sequence
+{
+  public:
+    explicit sequence(const cache &cache) : cache_(cache.get())
+    {
+        tq_seq *handle = nullptr;
+        check(tq_seq_create(cache_, &handle));
+        handle_.reset(handle);
+    }
+
+    /// A sequence that was saved to a file.
+    static sequence load(const cache &cache, const char *path)
+    {
+        tq_seq *handle = nullptr;
+        check(tq_cache_load_file(cache.get(), path, &handle));
+        return sequence(cache.get(), handle);
+    }
+
+    void save(const char *path) const
+    {
+        check(tq_cache_save_file(cache_, get(), path));
+    }
+
+    sequence fork(std::size_t n_tokens) const
+    {
+        tq_seq *handle = nullptr;
+        check(tq_seq_fork(get(), n_tokens, &handle));
+        return sequence(cache_, handle);
+    }
+
+    void truncate(std::size_t n_tokens)
+    {
+        check(tq_seq_truncate(get(), n_tokens));
+    }
+
+    void remove(std::size_t first, std::size_t n_tokens)
+    {
+        check(tq_seq_remove(get(), first, n_tokens));
+    }
+
+    std::size_t length(std::uint32_t layer) const noexcept
+    {
+        return tq_seq_length(get(), layer);
+    }
+
+    void forward(std::uint32_t layer, const tq_kv &kv, const tq_attention &attention)
+    {
+        check(tq_cache_forward(cache_, get(), layer, &kv, &attention));
+    }
+
+    void append(std::uint32_t layer, const tq_kv &kv)
+    {
+        check(tq_cache_append(cache_, get(), layer, &kv));
+    }
+
+    void attend(std::uint32_t layer, const tq_attention &attention) const
+    {
+        check(tq_cache_attend(cache_, get(), layer, &attention));
+    }
+
+    void demote(const tq_tier *tiers, std::size_t n_tiers)
+    {
+        check(tq_cache_demote(cache_, get(), tiers, n_tiers));
+    }
+
+    void rope_shift(std::uint32_t layer, std::size_t first, std::size_t end, std::int64_t delta, const tq_rope &rope)
+    {
+        check(tq_cache_rope_shift(cache_, get(), layer, first, end, delta, &rope));
+    }
+
+    tq_seq *get() const noexcept
+    {
+        return handle_.get();
+    }
+
+  private:
+    sequence(tq_cache *cache, tq_seq *handle) : cache_(cache), handle_(handle)
+    {
+    }
+
+    struct deleter {
+        void operator()(tq_seq *handle) const noexcept
+        {
+            tq_seq_destroy(handle);
+        }
+    };
+    tq_cache *cache_;
+    std::unique_ptr<tq_seq, deleter> handle_;
 };
 
 } // namespace tq
