@@ -14,100 +14,8 @@ static void *must_alloc(size_t count, size_t size)
     return memory;
 }
 
-/* Attention */
-
-/* Softens the scores of a page, [begin, end), against the largest so far; zeros them if the page is passed over. */
-static void weigh_page(double *scores, size_t begin, size_t end, double skip_below, double *largest)
-{
-    int kept = skip_below <= 0;
-    for (size_t t = begin; t < end; t++) {
-        *largest = fmax(*largest, scores[t]);
-    }
-    for (size_t t = begin; t < end; t++) {
-        kept = kept || exp(scores[t] - *largest) >= skip_below;
-    }
-    for (size_t t = begin; t < end && !kept; t++) {
-        scores[t] = (double)NAN; /* In the sum, but without a value. */
-    }
-}
-
-double attend_in_double(const tq_attention *attention, const size_t dims[2], size_t n_kv_heads, size_t row, size_t head,
-                        size_t position, vector_lookup lookup, const void *user, double *out, double *largest_part)
-{
-    const size_t kv_head = head / (attention->n_q_heads / n_kv_heads);
-    const size_t head_stride = attention->q_head_stride ? attention->q_head_stride : dims[0];
-    const size_t token_stride =
-        attention->q_token_stride ? attention->q_token_stride : attention->n_q_heads * head_stride;
-    const double scale = attention->scale != 0.0F ? (double)attention->scale : 1 / sqrt((double)dims[0]);
-    const double cap = (double)attention->soft_cap;
-    const size_t window = attention->sliding_window;
-    const size_t first = window != 0 && window <= position ? position + 1 - window : 0;
-
-    double *q = must_alloc(dims[0], sizeof *q);
-    for (size_t i = 0; i < dims[0]; i++) {
-        q[i] = element_of(attention->q, attention->q_dtype, row * token_stride + head * head_stride + i);
-    }
-    double *scores = must_alloc(position + 1, sizeof *scores);
-    double *kept = must_alloc(position + 1, sizeof *kept);
-    double largest = -(double)INFINITY;
-    for (size_t t = first; t <= position; t++) {
-        const float *k = lookup(user, 0, t, kv_head);
-        double dot = 0;
-        for (size_t i = 0; i < dims[0]; i++) {
-            dot += q[i] * (double)k[i];
-        }
-        scores[t] = kept[t] = cap > 0 ? cap * tanh(dot * scale / cap) : dot * scale;
-    }
-    for (size_t begin = first, end; begin <= position; begin = end) {
-        end = (begin / P + 1) * P < position + 1 ? (begin / P + 1) * P : position + 1;
-        weigh_page(kept, begin, end, (double)attention->skip_below, &largest);
-    }
-    const double logit = attention->sink_logits ? (double)attention->sink_logits[head] : -(double)INFINITY;
-    largest = fmax(largest, logit);
-    double sum = exp(logit - largest);
-    memset(out, 0, dims[1] * sizeof *out);
-    for (size_t t = first; t <= position; t++) {
-        const float *v = lookup(user, 1, t, kv_head);
-        const double weight = exp(scores[t] - largest);
-        sum += weight;
-        for (size_t i = 0; i < dims[1] && !isnan(kept[t]); i++) {
-            out[i] += weight * (double)v[i];
-        }
-    }
-    for (size_t i = 0; i < dims[1]; i++) {
-        out[i] /= sum;
-    }
-    for (size_t page = 0; largest_part && page <= position / P; page++) {
-        largest_part[page] = 0;
-        for (size_t t = page * P; t <= position && t < (page + 1) * P; t++) {
-            largest_part[page] = fmax(largest_part[page], t < first ? 0 : exp(scores[t] - largest) / sum);
-        }
-    }
-    free(kept);
-    free(scores);
-    free(q);
-    return largest + log(sum);
-}
-
-void turn_in_double(const tq_rope *rope, size_t dim, double delta, double *x)
-{
-    const size_t n_dims = rope->n_dims ? rope->n_dims : dim;
-    const double theta = rope->theta != 0.0F ? (double)rope->theta : 10000;
-    const double scale = rope->freq_scale != 0.0F ? (double)rope->freq_scale : 1;
-    for (size_t j = 0; j < n_dims / 2; j++) {
-        const size_t a = rope->pairing == TQ_ROPE_INTERLEAVED ? 2 * j : j;
-        const size_t b = rope->pairing == TQ_ROPE_INTERLEAVED ? 2 * j + 1 : j + n_dims / 2;
-        const double factor = rope->freq_factors ? (double)rope->freq_factors[j] : 1;
-        const double angle = delta * scale * pow(theta, -2 * (double)j / (double)n_dims) / factor;
-        const double turned = x[a] * cos(angle) - x[b] * sin(angle);
-        x[b] = x[a] * sin(angle) + x[b] * cos(angle);
-        x[a] = turned;
-    }
-}
-
-/* The model */
-
 struct model {
+    const tq_context *context;
     tq_cache_desc desc;
     size_t window_pages;
     size_t dims[2];
@@ -160,6 +68,7 @@ static tq_codec *open_side(const tq_context *context, const struct model *model,
 struct model *model_open(const tq_context *context, const tq_cache_desc *desc)
 {
     struct model *model = must_alloc(1, sizeof *model);
+    model->context = context;
     model->desc = *desc;
     const size_t recent = desc->recent_tokens == TQ_NO_RECENT_TOKENS ? 0
                           : desc->recent_tokens == 0                 ? 64
@@ -508,20 +417,26 @@ static void compare_row(const struct model *model, const struct track *track, ui
     const size_t token_stride =
         attention->out_token_stride ? attention->out_token_stride : attention->n_q_heads * head_stride;
     const struct seen seen = {model, track, position};
+    const struct attended attended = {
+        attention, {model->dims[0], model->dims[1]}, model->desc.n_kv_heads, vector_seen, &seen};
     double out[TQ_MAX_DIM];
+    double *page_weights = must_alloc(position / P + 1, sizeof *page_weights);
     for (size_t head = 0; head < attention->n_q_heads; head++) {
-        const double lse = attend_in_double(attention, model->dims, model->desc.n_kv_heads, row, head, position,
-                                            vector_seen, &seen, out, NULL);
+        double score_error;
+        const double lse = attend_in_double(&attended, row, head, position, out, page_weights);
+        const double more = backend_error(model->context, &attended, row, head, position, page_weights, &score_error);
         const float *got = attention->out + row * token_stride + head * head_stride;
         for (size_t i = 0; i < dim_v; i++) {
-            assert_close((double)got[i], out[i], tolerance * track->largest_value,
+            assert_close((double)got[i], out[i], tolerance * track->largest_value + more,
                          "%s: layer %u, position %zu, query head %zu, coordinate %zu", what, layer, position, head, i);
         }
         if (attention->lse) {
-            assert_close((double)attention->lse[row * attention->n_q_heads + head], lse, tolerance * fmax(1, fabs(lse)),
+            assert_close((double)attention->lse[row * attention->n_q_heads + head], lse,
+                         tolerance * fmax(1, fabs(lse)) + score_error,
                          "%s: lse, layer %u, position %zu, query head %zu", what, layer, position, head);
         }
     }
+    free(page_weights);
 }
 
 void model_step(struct model_seq *seq, uint32_t layer, const tq_kv *kv, const tq_attention *attention, double tolerance,

@@ -1,24 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * A plain model of a cache, in double precision and without pages, that knows for every token whether it is exact or
- * encoded, and in which formats; and attention in double precision over whatever there is. */
+ * encoded, and in which formats. */
 #ifndef TQ_TESTS_CACHE_MODEL_H
 #define TQ_TESTS_CACHE_MODEL_H
 
 #include "cache_support.h"
+#include "double_reference.h"
 #include "saved_support.h"
-
-/* The key (or value) of a token as the query at a position sees it. */
-typedef const float *(*vector_lookup)(const void *user, int values, size_t token, size_t kv_head);
-
-/* Attention of query `row`, head `head`, at `position`, in double precision. Returns the log of the sum. If
- * `largest_part` is not null, it receives for each page the largest weight, relative to their sum: [position / 64 + 1].
- */
-double attend_in_double(const tq_attention *attention, const size_t dims[2], size_t n_kv_heads, size_t row, size_t head,
-                        size_t position, vector_lookup lookup, const void *user, double *out, double *largest_part);
-
-/* Turns a key by RoPE, as turboquant_cache.h has it. */
-void turn_in_double(const tq_rope *rope, size_t dim, double delta, double *x);
 
 /* The model. It encodes without means: a cache that has them differs by the errors of the formats. */
 struct model;
@@ -50,7 +39,7 @@ struct adoption {
 void model_adopt(struct model_seq *seq, const struct saved *saved, struct adoption *adoption);
 
 /* Does to the model what `step` did to the cache, and compares what the cache wrote: `out` within tolerance times the
- * largest value, `lse` within tolerance times its size. `what` begins the message. */
+ * largest value, `lse` within tolerance times its size, and what the backend may be off. `what` begins the message. */
 void model_step(struct model_seq *seq, uint32_t layer, const tq_kv *kv, const tq_attention *attention, double tolerance,
                 const char *what);
 

@@ -2,29 +2,18 @@
  *
  * Attention with page means against double precision over what the cache says it holds: what it saves, read from
  * docs/format.md; and the options that change how much is computed, or in which domain. */
-#include "cache_model.h"
+#include "cache_support.h"
+#include "double_reference.h"
+#include "saved_support.h"
 
 #include <math.h>
 #include <stdio.h>
-
-/* Tolerances of kernels.def, by name. */
-#define EXACT                              0
-#define WITHIN(tolerance)                  (tolerance)
-#define X(name, contract, type, arguments) double name;
-static const struct tolerances {
-#include "kernels/kernels.def"
-#undef X
-} tolerances = {
-#define X(name, contract, type, arguments) contract,
-#include "kernels/kernels.def"
-#undef X
-};
 
 /* Keys and values as the query at a position sees them, dense. */
 struct seen {
     const struct saved *saved;
     float *sides[2];
-    double largest[2]; /* Norms. */
+    double largest_value; /* Its norm. */
 };
 
 static struct seen open_seen(const struct saved *saved, uint32_t layer, size_t position)
@@ -36,7 +25,7 @@ static struct seen open_seen(const struct saved *saved, uint32_t layer, size_t p
         for (size_t i = 0; i < (position + 1) * saved->n_kv_heads; i++) {
             float *x = seen.sides[s] + i * dim;
             saved_seen(saved, layer, i / saved->n_kv_heads, (uint32_t)(i % saved->n_kv_heads), s, position, x);
-            seen.largest[s] = fmax(seen.largest[s], norm_of(x, dim));
+            seen.largest_value = fmax(seen.largest_value, s ? norm_of(x, dim) : 0);
         }
     }
     return seen;
@@ -54,25 +43,8 @@ static const float *lookup(const void *user, int values, size_t token, size_t kv
     return seen->sides[values] + (token * seen->saved->n_kv_heads + kv_head) * seen->saved->dims[values];
 }
 
-/* How far an output may be off. On the scalar backend, 1e-4 of the largest value. Others may be off by what
- * page_scores and page_sum are allowed: a score by its share of |q| |k| times the scale, which moves the weights by
- * twice as much in sum; the sum over a page by its share of the largest weight times value, times the root of 64. */
-static double allowed_error(const tq_context *context, const tq_attention *attention, const struct seen *seen,
-                            const float *q, const double *page_weights, size_t n_pages)
-{
-    const double scale = attention->scale != 0.0F ? (double)attention->scale : 1 / sqrt((double)seen->saved->dims[0]);
-    double allowed = 1e-4 * seen->largest[1];
-    if (strcmp(tq_context_backend(context), "scalar") != 0) {
-        allowed +=
-            2 * tolerances.page_scores * scale * norm_of(q, seen->saved->dims[0]) * seen->largest[0] * seen->largest[1];
-        for (size_t page = 0; page < n_pages; page++) {
-            allowed += tolerances.page_sum * 8 * page_weights[page] * seen->largest[1];
-        }
-    }
-    return allowed;
-}
-
-/* Compares the outputs of the last n queries of a layer, dense f32. */
+/* Compares the outputs of the last n queries of a layer, dense f32: within 1e-4 of the largest value, and what the
+ * backend may be off. */
 static void compare(const tq_context *context, const tq_cache *cache, const tq_seq *seq, uint32_t layer,
                     const tq_attention *attention, size_t n, const char *what)
 {
@@ -83,13 +55,14 @@ static void compare(const tq_context *context, const tq_cache *cache, const tq_s
     for (size_t row = attention->n_tokens - n; row < attention->n_tokens; row++) {
         const size_t position = saved->layers[layer].n_tokens - attention->n_tokens + row;
         struct seen seen = open_seen(saved, layer, position);
+        const struct attended attended = {attention, {dims[0], dims[1]}, saved->n_kv_heads, lookup, &seen};
         for (size_t head = 0; head < attention->n_q_heads; head++) {
             double out[TQ_MAX_DIM];
+            double score_error;
             const size_t at = row * attention->n_q_heads + head;
-            const float *q = (const float *)attention->q + at * dims[0];
-            attend_in_double(attention, dims, saved->n_kv_heads, row, head, position, lookup, &seen, out, page_weights);
-            const double allowed =
-                allowed_error(context, attention, &seen, q, page_weights, position / TQ_PAGE_TOKENS + 1);
+            attend_in_double(&attended, row, head, position, out, page_weights);
+            const double allowed = 1e-4 * seen.largest_value +
+                                   backend_error(context, &attended, row, head, position, page_weights, &score_error);
             for (size_t j = 0; j < dims[1]; j++) {
                 assert_close((double)attention->out[at * dims[1] + j], out[j], allowed,
                              "%s: layer %u, position %zu, head %zu, coordinate %zu", what, layer, position, head, j);
@@ -269,13 +242,10 @@ static void test_skip_all_but_one(void **state)
     tokens_free(&t);
 }
 
-static double largest_norm(const float *x, size_t n, size_t dim)
+static const float *token_of(const void *user, int values, size_t token, size_t kv_head)
 {
-    double largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        largest = fmax(largest, norm_of(x + i * dim, dim));
-    }
-    return largest;
+    const struct tokens *t = user;
+    return (values ? t->v : t->k) + (token * t->n_kv_heads + kv_head) * (values ? t->dim_v : t->dim_k);
 }
 
 /* Queries that come rotated, and outputs that stay so, are the same attention. */
@@ -300,6 +270,7 @@ static void test_rotated(void **state)
         assert_status(tq_rotate(k_codec, t.q, 0, (size_t)N * 4, rotated, 0), TQ_OK);
         tq_cache *cache = open_cache(*state, &desc);
         float *outs[4];
+        const tq_attention last = tokens_attention(&t, 0, N, rotated, NULL); /* For its queries. */
         for (uint32_t flags = 0; flags < 4; flags++) {
             outs[flags] = filled(tokens_out_size(&t) * sizeof(float));
             tq_seq *seq = open_seq(cache);
@@ -316,16 +287,18 @@ static void test_rotated(void **state)
                 outs[flags] = plain;
             }
         }
-        /* Other kernels may round the bits of a rotated query otherwise than those of one they rotated. */
-        const double largest_v = largest_norm(t.v, (size_t)N * 2, dims[d][1]);
-        const double score = largest_norm(t.q, (size_t)N * 4, dims[d][0]) *
-                             largest_norm(t.k, (size_t)N * 2, dims[d][0]) / sqrt((double)dims[d][0]);
-        const double rounding = strcmp(tq_context_backend(*state), "scalar") == 0
-                                    ? 0
-                                    : 2 * largest_v * (2 * tolerances.page_scores * score + 8 * tolerances.page_sum);
+        /* Other kernels may round the bits of a rotated query otherwise than those of one they rotated: each of the two
+         * is within its tolerance. A weight of 1 on every page is more than there is. */
+        static const double all_weight[N / TQ_PAGE_TOKENS + 1] = {1, 1, 1, 1, 1};
+        const struct attended attended = {&last, {dims[d][0], dims[d][1]}, 2, token_of, &t};
+        double rounding = 0;
+        for (size_t i = 0; i < (size_t)N * 4; i++) {
+            double score_error;
+            rounding = fmax(rounding, backend_error(*state, &attended, i / 4, i % 4, N - 1, all_weight, &score_error));
+        }
         for (size_t i = 0; i < tokens_out_size(&t); i++) {
             for (uint32_t flags = 1; flags < 4; flags++) {
-                assert_close((double)outs[flags][i], (double)outs[0][i], 1e-5 + rounding, "dims %u/%u, flags %u",
+                assert_close((double)outs[flags][i], (double)outs[0][i], 1e-5 + 2 * rounding, "dims %u/%u, flags %u",
                              dims[d][0], dims[d][1], flags);
             }
         }

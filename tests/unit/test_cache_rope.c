@@ -2,7 +2,9 @@
  *
  * Keys at other positions: tq_cache_rope_shift against RoPE in double precision, and tq_seq_remove. What the cache
  * holds is read from what it saves. */
-#include "cache_model.h"
+#include "cache_support.h"
+#include "double_reference.h"
+#include "saved_support.h"
 
 #include <math.h>
 #include <stdio.h>
