@@ -17,8 +17,9 @@
 
 #include <string.h>
 
-/* Below this, all products of a page count as 0: their reciprocal must be finite. */
-static const float LEAST = 1e-30F;
+/* Products of a page that are all below this are multiplied first: their reciprocal must be finite. */
+static const float SMALL = 1e-30F;
+static const float BOOST = 0x1p100F;
 
 /* 64 numbers, one for each token of a page. */
 typedef struct by_token {
@@ -77,7 +78,7 @@ TQ_INLINE __m512i gather_bytes(const __m512i x[4], int byte)
     return _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1);
 }
 
-/* rint(product * most / largest product); returns the largest product, or 0 if it is too small. */
+/* rint(product * most / largest product); returns the largest product. */
 TQ_INLINE float round_products(const by_token *w, const by_token *scales, float most, __m512i rounded[4])
 {
     by_token product;
@@ -87,12 +88,18 @@ TQ_INLINE float round_products(const by_token *w, const by_token *scales, float 
     }
     const float largest = _mm512_reduce_max_ps(
         _mm512_max_ps(_mm512_max_ps(product.x[0], product.x[1]), _mm512_max_ps(product.x[2], product.x[3])));
-    const __m512 factor = _mm512_set1_ps(largest > LEAST ? most / largest : 0);
+    if (largest < SMALL) {
+        for (size_t p = 0; p < 4; p++) {
+            product.x[p] = _mm512_mul_ps(product.x[p], _mm512_set1_ps(BOOST));
+        }
+    }
+    const float boosted = largest < SMALL ? largest * BOOST : largest;
+    const __m512 factor = _mm512_set1_ps(boosted > 0 ? most / boosted : 0);
     TQ_UNROLL
     for (size_t p = 0; p < 4; p++) {
         rounded[p] = _mm512_castps_si512(_mm512_fmadd_ps(product.x[p], factor, _mm512_set1_ps(INTEGER)));
     }
-    return largest > LEAST ? largest : 0;
+    return largest;
 }
 
 /* Rounds the weights of query i; returns which of them are not 0. */
