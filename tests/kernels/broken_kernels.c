@@ -20,22 +20,28 @@ static void imprecise(size_t dim, const float *q, size_t n_q, const uint8_t *row
 }
 
 /* Flips a bit of one row in a hundred or so. */
-static void rarely_wrong(const tq_code *code, const float *y, float sum_squares, uint8_t *row)
+static void rarely_wrong(const tq_code *code, const float *y, const float *sum_squares, size_t n, uint8_t *rows)
 {
-    tq_lloyd_encode_scalar(code, y, sum_squares, row);
-    if (row[0] % 128 == 77) {
-        row[code->codes_at] ^= 1;
+    tq_lloyd_encode_scalar(code, y, sum_squares, n, rows);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *row = rows + i * code->row_bytes;
+        if (row[0] % 128 == 77) {
+            row[code->codes_at] ^= 1;
+        }
     }
 }
 
 /* Rounds ties down: y > t for y >= t. */
-static void ties_down(const tq_code *code, const float *y, float sum_squares, uint8_t *row)
+static void ties_down(const tq_code *code, const float *y, const float *sum_squares, size_t n, uint8_t *rows)
 {
-    float below[TQ_MAX_DIM];
-    for (size_t j = 0; j < code->dim; j++) {
-        below[j] = tq_f32_from_bits(tq_f32_bits(y[j]) - (y[j] > 0)); /* The next float towards zero. */
+    for (size_t i = 0; i < n; i++) {
+        float below[TQ_MAX_DIM];
+        for (size_t j = 0; j < code->dim; j++) {
+            const float up = y[i * code->dim + j];
+            below[j] = tq_f32_from_bits(tq_f32_bits(up) - (up > 0)); /* The next float towards zero. */
+        }
+        tq_lloyd_encode_scalar(code, below, &sum_squares[i], 1, rows + i * code->row_bytes);
     }
-    tq_lloyd_encode_scalar(code, below, sum_squares, row);
 }
 
 static volatile uint8_t sink;

@@ -6,18 +6,6 @@
 
 #include "half.h"
 
-void check_lloyd_encode(trial *t)
-{
-    const tq_code *code = draw_code(t, LLOYD | PROD);
-    float *y = input(t, "y", t->dim * sizeof *y, sizeof *y);
-    const float sum_squares = fill_rotated(t, code, y);
-    output *row = output_bytes(t, "the row", code->row_bytes, 1);
-    while (next_backend(t)) {
-        TIMED(t, t->kernels->lloyd_encode(code, y, sum_squares, row->data));
-    }
-    expect(t, row);
-}
-
 /* Rows for the encoder of the trellis, of whose calls the longest take a millisecond: few of long vectors. */
 static size_t draw_few_rows(trial *t)
 {
@@ -25,13 +13,10 @@ static size_t draw_few_rows(trial *t)
     return draw_rows(t, t->bench != NULL || most > MAX_ROWS ? MAX_ROWS : most);
 }
 
-void check_trellis_encode(trial *t)
+/* Encodes n rows with the operation of the code's family. */
+static void check_rows(trial *t, const tq_code *code, size_t n)
 {
-    const tq_code *code = draw_code(t, TRELLIS);
-    if (code == NULL) {
-        return;
-    }
-    const size_t n = draw_few_rows(t);
+    const bool trellis = code->trellis.bits != 0;
     float *y = input(t, "y", n * t->dim * sizeof *y, sizeof *y);
     float *sum_squares = input(t, "sum_squares", n * sizeof *sum_squares, sizeof *sum_squares);
     for (size_t k = 0; k < n; k++) {
@@ -39,9 +24,27 @@ void check_trellis_encode(trial *t)
     }
     output *rows = output_bytes(t, "the rows", n * code->row_bytes, 1);
     while (next_backend(t)) {
-        TIMED(t, t->kernels->trellis_encode(code, y, sum_squares, n, rows->data));
+        if (trellis) {
+            TIMED(t, t->kernels->trellis_encode(code, y, sum_squares, n, rows->data));
+        } else {
+            TIMED(t, t->kernels->lloyd_encode(code, y, sum_squares, n, rows->data));
+        }
     }
     expect(t, rows);
+}
+
+void check_lloyd_encode(trial *t)
+{
+    const tq_code *code = draw_code(t, LLOYD | PROD);
+    check_rows(t, code, draw_rows(t, t->bench != NULL ? MAX_ROWS : 8));
+}
+
+void check_trellis_encode(trial *t)
+{
+    const tq_code *code = draw_code(t, TRELLIS);
+    if (code != NULL) {
+        check_rows(t, code, draw_few_rows(t));
+    }
 }
 
 void check_sign_encode(trial *t)

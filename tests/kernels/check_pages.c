@@ -125,7 +125,7 @@ static void expect_scores(trial *t, const page_trial *p, const float *q, size_t 
         const double q_length = length_of(q + i * t->dim, t->dim) / rotated;
         const double added = q_mean == NULL ? 0 : 1e-4 * fabs((double)q_mean[i]);
         for (size_t k = 0; k < p->n; k++) {
-            scores->unit[i * stride + k] = q_length * lengths[k] + added;
+            scores->unit[i * stride + k] = q_length * lengths[k] / sqrt((double)t->dim) + added;
         }
     }
     expect(t, scores);

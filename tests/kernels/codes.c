@@ -198,7 +198,7 @@ static void encoded_row(trial *t, const tq_code *code, uint8_t *row)
         t->scalar->trellis_encode(code, y, &sum_squares, 1, row);
         return;
     }
-    t->scalar->lloyd_encode(code, y, sum_squares, row);
+    t->scalar->lloyd_encode(code, y, &sum_squares, 1, row);
     if (code->signs_at != 0) {
         t->scalar->sign_encode(code, y, 0.25F * sqrtf(sum_squares), row);
     }
