@@ -375,7 +375,7 @@ static void print_sparse(const struct result *results)
 {
     printf("\nSparse values, with means and 64 exact: error of the outputs, and pages passed over\n%-24s", "K/V");
     for (size_t t = 0; t < THRESHOLDS; t++) {
-        printf("  skip_below %-9g", (double)thresholds[t]);
+        printf("  skip_below %9g", (double)thresholds[t]);
     }
     for (size_t p = 0; p < PAIRS; p++) {
         printf("\n%-24s", pairs[p].name);
