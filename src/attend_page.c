@@ -138,16 +138,12 @@ static void encoded_sum(const tq_cache *cache, const tq_queries *q, const tq_pag
     const tq_side *side = page->form.v;
     const uint8_t *values = page->blocks[TQ_BLOCK_ENCODED] + tq_encoded_values_at(page->form, q->kv_head);
     const bool half = side->codec->family == TQ_FAMILY_HALF;
-    float centred[TQ_PAGE_QUERIES] = {0};
     if (!half) {
         sums->rotation = side->codec;
     }
     kernels->page_sum(&side->codec->code, weights + tokens.begin, P, q->n, values + side->rows_at, tokens.begin,
-                      tokens.end - tokens.begin, next, half ? sums->plain : sums->rotated,
-                      side->has_mean ? centred : NULL);
-    if (side->has_mean) {
-        kernels->half_sum(side->codec->code.dim, centred, 1, q->n, values, 1, sums->rotated);
-    }
+                      tokens.end - tokens.begin, side->has_mean ? values : NULL, next,
+                      half ? sums->plain : sums->rotated);
 }
 
 /* Adds the values of a page, weighted, to the two sums. */
