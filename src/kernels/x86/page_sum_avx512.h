@@ -101,8 +101,10 @@ TQ_INLINE void multiply_blocks(kind_of_code kind, size_t groups, size_t n_q, con
 /* The mean of the dimensions of a group. */
 TQ_INLINE __m512 load_mean(const tq_weighted *work, size_t group)
 {
-    const __m256i *halves = (const void *)(work->mean + group * TQ_VALUE_DIMS * 2);
-    return work->mean == NULL ? _mm512_setzero_ps() : _mm512_cvtph_ps(_mm256_loadu_si256(halves));
+    if (work->mean == NULL) {
+        return _mm512_setzero_ps();
+    }
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(work->mean + group * TQ_VALUE_DIMS * 2)));
 }
 
 /* Adds to the sums of query i in a group: the sums of products, and the mean. */
