@@ -65,11 +65,12 @@ tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy)
         made->form = page->form;
         made->n_encoded = page->n_encoded;
         made->exact_from = page->exact_from;
-        if (page->blocks[kind] != NULL) {
+        const uint8_t *block = page->blocks[kind];
+        if (block != NULL) {
             status = tq_block_allocate(cache, page->form, (tq_block)kind, true, &made->blocks[kind]);
         }
-        if (made->blocks[kind] != NULL) {
-            memcpy(made->blocks[kind], page->blocks[kind], tq_block_bytes(cache, page->form, (tq_block)kind));
+        if (block != NULL && status == TQ_OK) {
+            memcpy(made->blocks[kind], block, tq_block_bytes(cache, page->form, (tq_block)kind));
         }
     }
     if (status != TQ_OK) {
