@@ -35,9 +35,9 @@ extern const float thresholds[THRESHOLDS];
 enum { POLICIES = 6, MOST_TIERS = 2 };
 struct policy {
     const char *name;
-    tq_format format;           /* Of keys and values. */
-    size_t n_protected;         /* First and last layers */
-    tq_format protected_format; /* that have this one. */
+    size_t n_protected;         /* That many first and last layers */
+    tq_format protected_format; /* have this format of keys and values, */
+    tq_format format;           /* the others this one. */
     size_t n_tiers;
     struct {
         size_t min_age;
