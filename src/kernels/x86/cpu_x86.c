@@ -96,6 +96,12 @@ bool tq_cpu_has_avx2(void)
     return tq_cpu_decode(&dump).avx2;
 }
 
+bool tq_cpu_has_avxvnni(void)
+{
+    const tq_cpuid_dump dump = tq_cpu_dump();
+    return tq_cpu_decode(&dump).avxvnni;
+}
+
 bool tq_cpu_has_avx512(void)
 {
     const tq_cpuid_dump dump = tq_cpu_dump();

@@ -34,6 +34,7 @@ tq_cpu_features tq_cpu_decode(const tq_cpuid_dump *dump);
 
 /* The conditions of backends.def, for this machine. */
 bool tq_cpu_has_avx2(void);
+bool tq_cpu_has_avxvnni(void);
 bool tq_cpu_has_avx512(void);
 
 #endif /* TQ_CPU_X86_H */

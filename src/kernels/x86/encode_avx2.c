@@ -9,16 +9,19 @@
 
 #include "kernels/x86/lanes_avx2.h"
 
+#include <stdbool.h>
+
 enum { LADDER_LEVELS = 4 };
 
-typedef struct ladder {
+typedef struct search {
     __m256 table[LADDER_LEVELS]; /* Of step 1, 2, 4, 8. */
-} ladder;
+} search;
 
-/* The ladder of 2^bits - 1 thresholds. */
-TQ_INLINE ladder ladder_make(const float *thresholds, unsigned bits)
+/* What a search among 2^bits - 1 thresholds needs. */
+TQ_INLINE search search_make(const float *thresholds, unsigned bits, bool spread)
 {
-    ladder made;
+    search made;
+    (void)spread;
     for (unsigned level = 0; level < bits; level++) {
         const size_t step = (size_t)1 << level;
         float table[8] = {0};
@@ -30,16 +33,17 @@ TQ_INLINE ladder ladder_make(const float *thresholds, unsigned bits)
     return made;
 }
 
-/* The ladder with all thresholds multiplied. */
-TQ_INLINE ladder ladder_scale(ladder unit, unsigned bits, float factor)
+/* The search with all thresholds multiplied by `limit`. */
+TQ_INLINE search search_scale(search unit, unsigned bits, bool spread, float limit)
 {
+    (void)spread;
     for (unsigned level = 0; level < bits; level++) {
-        unit.table[level] = _mm256_mul_ps(unit.table[level], _mm256_set1_ps(factor));
+        unit.table[level] = _mm256_mul_ps(unit.table[level], _mm256_set1_ps(limit));
     }
     return unit;
 }
 
-TQ_INLINE __m256i search8(ladder from, unsigned bits, __m256 y)
+TQ_INLINE __m256i count8(search from, unsigned bits, __m256 y)
 {
     __m256i index = _mm256_setzero_si256();
     for (unsigned level = bits; level-- > 0;) {
@@ -51,9 +55,10 @@ TQ_INLINE __m256i search8(ladder from, unsigned bits, __m256 y)
 }
 
 /* How many of its thresholds y reaches. */
-TQ_INLINE i32x16 ladder_search(ladder from, unsigned bits, f32x16 y)
+TQ_INLINE i32x16 search_count(search from, unsigned bits, bool spread, f32x16 y)
 {
-    return (i32x16){search8(from, bits, y.low), search8(from, bits, y.high)};
+    (void)spread;
+    return (i32x16){count8(from, bits, y.low), count8(from, bits, y.high)};
 }
 
 #include "kernels/x86/encode_lanes.h"

@@ -68,6 +68,19 @@ TQ_INLINE void lanes_store_part(float *y, size_t n, f32x16 a)
     _mm256_maskstore_ps(y + 8, mask.high, a.high);
 }
 
+TQ_INLINE i32x16 lanes_load_i32(const uint32_t *x)
+{
+    const __m256i *halves = (const void *)x;
+    return (i32x16){_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
+}
+
+TQ_INLINE void lanes_store_i32(uint32_t *y, i32x16 a)
+{
+    __m256i *halves = (void *)y;
+    _mm256_storeu_si256(halves, a.low);
+    _mm256_storeu_si256(halves + 1, a.high);
+}
+
 /* Sixteen 16-bit elements, zero-extended. */
 TQ_INLINE i32x16 lanes_load_u16(const void *x)
 {
@@ -266,21 +279,23 @@ TQ_INLINE f32x16 lanes_lookup(f32_table table, unsigned bits, i32x16 index)
 
 TQ_INLINE f32x16 lanes_gather(const float *values, i32x16 index)
 {
-    return (f32x16){_mm256_i32gather_ps(values, index.low, sizeof *values),
-                    _mm256_i32gather_ps(values, index.high, sizeof *values)};
+    int32_t at[16];
+    float found[16];
+    _mm256_storeu_si256((void *)at, index.low);
+    _mm256_storeu_si256((void *)(at + 8), index.high);
+    for (size_t l = 0; l < 16; l++) { /* Plain loads: qemu 7.2 gets the gather instruction wrong here. */
+        found[l] = values[at[l]];
+    }
+    return (f32x16){_mm256_loadu_ps(found), _mm256_loadu_ps(found + 8)};
 }
 
-TQ_INLINE __m256i step8(__m256i index, __m256 y, __m256 threshold, __m256i step)
+/* How many of sixteen thresholds y reaches. */
+TQ_INLINE unsigned lanes_reached(const float *thresholds, float y)
 {
-    const __m256i reached = _mm256_castps_si256(_mm256_cmp_ps(y, threshold, _CMP_GE_OQ));
-    return _mm256_add_epi32(index, _mm256_and_si256(reached, step));
-}
-
-/* index + (y >= threshold ? step : 0) */
-TQ_INLINE i32x16 lanes_step(i32x16 index, f32x16 y, f32x16 threshold, unsigned step)
-{
-    const __m256i steps = _mm256_set1_epi32((int)step);
-    return (i32x16){step8(index.low, y.low, threshold.low, steps), step8(index.high, y.high, threshold.high, steps)};
+    const __m256 all = _mm256_set1_ps(y);
+    const int low = _mm256_movemask_ps(_mm256_cmp_ps(all, _mm256_loadu_ps(thresholds), _CMP_GE_OQ));
+    const int high = _mm256_movemask_ps(_mm256_cmp_ps(all, _mm256_loadu_ps(thresholds + 8), _CMP_GE_OQ));
+    return (unsigned)__builtin_popcount((unsigned)(high << 8 | low));
 }
 
 /* The low bytes of the lanes of a, then of b; all are below 256. */
@@ -299,6 +314,38 @@ TQ_INLINE unsigned lanes_not_negative(f32x16 a)
     const int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, zero, _CMP_GE_OQ));
     const int high = _mm256_movemask_ps(_mm256_cmp_ps(a.high, zero, _CMP_GE_OQ));
     return (unsigned)(high << 8 | low);
+}
+
+/* Lane l of the result: word >> l * bits, where bits is 1 or 2. */
+TQ_INLINE i32x16 lanes_fields(uint32_t word, int bits)
+{
+    const __m256i all = _mm256_set1_epi32((int)word);
+    const __m256i low = _mm256_slli_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), bits - 1);
+    const __m256i high = _mm256_slli_epi32(_mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15), bits - 1);
+    return (i32x16){_mm256_srlv_epi32(all, low), _mm256_srlv_epi32(all, high)};
+}
+
+/* The same for 4 bits: of `low` in lanes 0 to 7, of `high` in lanes 8 to 15. */
+TQ_INLINE i32x16 lanes_nibbles(uint32_t low, uint32_t high)
+{
+    const __m256i shift = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+    return (i32x16){_mm256_srlv_epi32(_mm256_set1_epi32((int)low), shift),
+                    _mm256_srlv_epi32(_mm256_set1_epi32((int)high), shift)};
+}
+
+/* Sixteen bytes, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u8(const uint8_t *x)
+{
+    const __m128i bytes = _mm_loadu_si128((const void *)x);
+    return (i32x16){_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
+
+/* Where bit 4 of the index is set, `high`, else `low`. */
+TQ_INLINE f32x16 lanes_choose(f32x16 low, f32x16 high, i32x16 index)
+{
+    const f32x16 chosen = lanes_from_bits(lanes_shift_left(index, 27)); /* In the sign. */
+    return (f32x16){_mm256_blendv_ps(low.low, high.low, chosen.low),
+                    _mm256_blendv_ps(low.high, high.high, chosen.high)};
 }
 
 #endif /* TQ_LANES_AVX2_H */

@@ -51,6 +51,16 @@ TQ_INLINE void lanes_store_part(float *y, size_t n, f32x16 a)
     _mm512_mask_storeu_ps(y, lanes_first(n), a);
 }
 
+TQ_INLINE i32x16 lanes_load_i32(const uint32_t *x)
+{
+    return _mm512_loadu_si512(x);
+}
+
+TQ_INLINE void lanes_store_i32(uint32_t *y, i32x16 a)
+{
+    _mm512_storeu_si512(y, a);
+}
+
 /* Sixteen 16-bit elements, zero-extended. */
 TQ_INLINE i32x16 lanes_load_u16(const void *x)
 {
@@ -215,11 +225,11 @@ TQ_INLINE f32x16 lanes_gather(const float *values, i32x16 index)
     return _mm512_i32gather_ps(index, values, sizeof *values);
 }
 
-/* index + (y >= threshold ? step : 0) */
-TQ_INLINE i32x16 lanes_step(i32x16 index, f32x16 y, f32x16 threshold, unsigned step)
+/* How many of sixteen thresholds y reaches. */
+TQ_INLINE unsigned lanes_reached(const float *thresholds, float y)
 {
-    const __mmask16 reached = _mm512_cmp_ps_mask(y, threshold, _CMP_GE_OQ);
-    return _mm512_mask_add_epi32(index, reached, index, lanes_all_i32(step));
+    const unsigned reached = _mm512_cmp_ps_mask(lanes_all(y), lanes_load(thresholds), _CMP_GE_OQ);
+    return (unsigned)__builtin_popcount(reached);
 }
 
 /* The low bytes of the lanes of a, then of b. */
@@ -235,6 +245,32 @@ TQ_INLINE void lanes_store_u8(uint8_t *y, i32x16 a, i32x16 b)
 TQ_INLINE unsigned lanes_not_negative(f32x16 a)
 {
     return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GE_OQ);
+}
+
+/* Lane l of the result: word >> l * bits, where bits is 1 or 2. */
+TQ_INLINE i32x16 lanes_fields(uint32_t word, int bits)
+{
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_srlv_epi32(lanes_all_i32(word), _mm512_slli_epi32(lane, (unsigned)bits - 1));
+}
+
+/* The same for 4 bits: of `low` in lanes 0 to 7, of `high` in lanes 8 to 15. */
+TQ_INLINE i32x16 lanes_nibbles(uint32_t low, uint32_t high)
+{
+    const __m512i shift = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    return _mm512_srlv_epi32(_mm512_mask_set1_epi32(lanes_all_i32(low), 0xFF00, (int)high), shift);
+}
+
+/* Sixteen bytes, zero-extended. */
+TQ_INLINE i32x16 lanes_load_u8(const uint8_t *x)
+{
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)x));
+}
+
+/* Where bit 4 of the index is set, `high`, else `low`. */
+TQ_INLINE f32x16 lanes_choose(f32x16 low, f32x16 high, i32x16 index)
+{
+    return _mm512_mask_mov_ps(low, _mm512_test_epi32_mask(index, lanes_all_i32(16)), high);
 }
 
 #endif /* TQ_LANES_AVX512_H */

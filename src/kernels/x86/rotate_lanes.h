@@ -26,6 +26,8 @@
 #include "kernels/scalar/scalar.h"
 #include "kernels/x86/x86.h"
 
+#include <stdbool.h>
+
 enum { MOST_PALEY_ROWS = 36, MOST_PALEY_VECTORS = 3 };
 
 float TQ_KERNEL(sum_squares)(const float *x, size_t count)
@@ -46,59 +48,58 @@ float TQ_KERNEL(sum_squares)(const float *x, size_t count)
 /* Butterflies of distance h between n registers. */
 TQ_INLINE void stage(f32x16 *v, size_t n, size_t h)
 {
-    for (size_t i = 0; i < n; i++) { /* Compilers unroll a loop that counts by one. */
-        if ((i & h) == 0) {
-            const f32x16 u = v[i];
-            v[i] = lanes_add(u, v[i + h]);
-            v[i + h] = lanes_sub(u, v[i + h]);
-        }
+    for (size_t i = 0; i < n / 2; i++) {
+        const size_t at = i / h * 2 * h + i % h;
+        const f32x16 u = v[at];
+        v[at] = lanes_add(u, v[at + h]);
+        v[at + h] = lanes_sub(u, v[at + h]);
     }
 }
 
-/* Butterflies between n = 1, 2, 4 or 8 registers, of all distances. */
-TQ_INLINE void combine(f32x16 *v, size_t n)
+/* Butterflies of all distances between n = 1, 2, 4 or 8 registers; the last straight to memory, where the registers lie
+ * `step` floats after each other. */
+TQ_INLINE void combine(f32x16 *v, size_t n, float *y, size_t step)
 {
-    if (n > 1) {
-        stage(v, n, 1);
+    if (n == 1) {
+        lanes_store(y, v[0]);
     }
     if (n > 2) {
-        stage(v, n, 2);
+        stage(v, n, 1);
     }
     if (n > 4) {
-        stage(v, n, 4);
+        stage(v, n, 2);
+    }
+    for (size_t i = 0; i < n / 2; i++) {
+        lanes_store(y + i * step, lanes_add(v[i], v[i + n / 2]));
+        lanes_store(y + (i + n / 2) * step, lanes_sub(v[i], v[i + n / 2]));
     }
 }
 
-/* All stages of m = 1 inside groups of n registers; signs may be null. */
-TQ_INLINE void transform_groups(const float *signs, const float *x, size_t dim, size_t n, float *y)
+/* All stages of m = 1 inside groups of n registers, after D if `with_signs`. */
+TQ_INLINE void transform_groups(bool with_signs, const float *signs, const float *x, size_t dim, size_t n, float *y)
 {
     for (size_t group = 0; group < dim; group += n * LANES) {
         f32x16 v[LANES_GROUP];
         for (size_t k = 0; k < n; k++) {
             const size_t at = group + k * LANES;
             const f32x16 a = lanes_load(x + at);
-            v[k] = lanes_butterflies(signs == NULL ? a : lanes_mul(a, lanes_load(signs + at)));
+            v[k] = lanes_butterflies(with_signs ? lanes_mul(a, lanes_load(signs + at)) : a);
         }
-        combine(v, n);
-        for (size_t k = 0; k < n; k++) {
-            lanes_store(y + group + k * LANES, v[k]);
-        }
+        combine(v, n, y + group, LANES);
     }
 }
 
 /* Stages of distance `distance`, 2 * distance, .. registers: as many as n registers at once allow. */
 TQ_INLINE void pass(float *y, size_t n_vectors, size_t distance, size_t n)
 {
+    const size_t step = distance * LANES;
     for (size_t run = 0; run < n_vectors; run += n * distance) {
         for (size_t i = run; i < run + distance; i++) {
             f32x16 v[LANES_GROUP];
             for (size_t k = 0; k < n; k++) {
-                v[k] = lanes_load(y + (i + k * distance) * LANES);
+                v[k] = lanes_load(y + i * LANES + k * step);
             }
-            combine(v, n);
-            for (size_t k = 0; k < n; k++) {
-                lanes_store(y + (i + k * distance) * LANES, v[k]);
-            }
+            combine(v, n, y + i * LANES, step);
         }
     }
 }
@@ -117,18 +118,18 @@ static void butterflies(float *y, size_t n_vectors, size_t distance)
     }
 }
 
-/* y = H D x for m = 1; D = 1 if signs is null. */
-TQ_INLINE void sylvester(const float *signs, const float *x, size_t dim, float *y)
+/* y = H D x, or y = H x, for m = 1. */
+TQ_INLINE void sylvester(bool with_signs, const float *signs, const float *x, size_t dim, float *y)
 {
     size_t group = LANES_GROUP;
     if (dim >= LANES_GROUP * LANES) {
-        transform_groups(signs, x, dim, LANES_GROUP, y);
+        transform_groups(with_signs, signs, x, dim, LANES_GROUP, y);
     } else if (dim == 4 * LANES) {
-        transform_groups(signs, x, dim, group = 4, y);
+        transform_groups(with_signs, signs, x, dim, group = 4, y);
     } else if (dim == 2 * LANES) {
-        transform_groups(signs, x, dim, group = 2, y);
+        transform_groups(with_signs, signs, x, dim, group = 2, y);
     } else {
-        transform_groups(signs, x, dim, group = 1, y);
+        transform_groups(with_signs, signs, x, dim, group = 1, y);
     }
     butterflies(y, dim / LANES, group);
 }
@@ -186,10 +187,14 @@ static void multiply_blocks(const float *vectors, size_t m, size_t n_blocks, con
 /* y[i] = x[i] * signs[i] * factor. */
 TQ_APART void flip(const float *signs, const float *x, size_t dim, float factor, float *y)
 {
-    for (size_t i = 0; i < dim; i += LANES) {
-        const size_t n = lanes_left(dim, i);
-        const f32x16 sign = lanes_mul(lanes_load_part(signs + i, n), lanes_all(factor));
-        lanes_store_part(y + i, n, lanes_mul(lanes_load_part(x + i, n), sign));
+    size_t i = 0;
+    for (; i + LANES <= dim; i += LANES) {
+        const f32x16 sign = lanes_mul(lanes_load(signs + i), lanes_all(factor));
+        lanes_store(y + i, lanes_mul(lanes_load(x + i), sign));
+    }
+    if (i < dim) {
+        const f32x16 sign = lanes_mul(lanes_load_part(signs + i, dim - i), lanes_all(factor));
+        lanes_store_part(y + i, dim - i, lanes_mul(lanes_load_part(x + i, dim - i), sign));
     }
 }
 
@@ -220,7 +225,7 @@ void TQ_KERNEL(rotate)(const tq_rotation_plan *plan, const float *x, float *y)
         return;
     }
     if (m == 1) {
-        sylvester(plan->signs, x, plan->dim, y);
+        sylvester(true, plan->signs, x, plan->dim, y);
         return;
     }
     const size_t n_blocks = plan->dim / m;
@@ -245,7 +250,7 @@ void TQ_KERNEL(unrotate)(const tq_rotation_plan *plan, const float *y, float *x)
         return;
     }
     if (m == 1) {
-        sylvester(NULL, y, plan->dim, mixed);
+        sylvester(false, plan->signs, y, plan->dim, mixed);
         flip(plan->signs, mixed, plan->dim, inverse, x);
         return;
     }

@@ -8,6 +8,7 @@
 
 #define X(name, contract, result, arguments)                                                                           \
     result tq_##name##_avx2 arguments;                                                                                 \
+    result tq_##name##_avxvnni arguments;                                                                              \
     result tq_##name##_avx512 arguments;
 #include "kernels/kernels.def"
 #undef X
