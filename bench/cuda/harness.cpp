@@ -97,10 +97,8 @@ void harness_levels(int format, int dim, const uint8_t *rows, size_t n, int devi
     tq_code own = *code;
     float levels[256];
     if (device && code->trellis.bits == 0) {
-        int v[256];
-        const float step = tq_cuda_fit_levels(code, v);
         for (int i = 0; i < 1 << code->bits; i++) {
-            levels[i] = ((float)v[i] + 0.5F) * step;
+            levels[i] = tq_cuda_level(code, format, i);
         }
         own.centroids = levels;
     }

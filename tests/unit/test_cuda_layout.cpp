@@ -107,8 +107,12 @@ template <int FORMAT, int DIM, bool VALUES> void check_levels()
         (tq_cuda_is_trellis(FORMAT) ? kernels.trellis_decode : kernels.lloyd_decode)(&f.codec->code, row,
                                                                                      expected[t].data());
     }
-    /* Half-odd levels are within half a step of Lloyd and Max's; a trellis's are exact. */
-    const double tolerance = tq_cuda_is_trellis(FORMAT) ? 1e-6 : 0.51 * (double)lookup.step;
+    /* Half-odd levels are within half a step of Lloyd and Max's, of the second plane if there is one; a trellis's are
+     * exact. */
+    const double fine = (double)lookup.step / TQ_CUDA_FINE;
+    const double tolerance = tq_cuda_is_trellis(FORMAT)        ? 1e-6
+                             : tq_cuda_planes(FORMAT) == 2 ? 0.51 * fine
+                                                               : 0.51 * (double)lookup.step;
     for (int lane = 0; lane < 32; lane++) {
         uint32_t words[tq_cuda_bits(FORMAT) * C], before[C], x[6 + C];
         for (int w = 0; w < f.n_words; w++) {
@@ -122,15 +126,21 @@ template <int FORMAT, int DIM, bool VALUES> void check_levels()
             uint32_t select[4];
             tq_cuda_selectors<FORMAT, C>(words, x, c, select);
             for (int k = 0; k < 4; k++) {
-                uint32_t r[4] = {0};
-                tq_cuda_bytes<FORMAT, C>(lookup, words, c, k, select[k], r);
+                uint32_t r[2][4] = {{0}, {0}};
+                for (int plane = 0; plane < tq_cuda_planes(FORMAT); plane++) {
+                    tq_cuda_bytes<FORMAT, C>(lookup, words, c, k, plane, select[k], r[plane]);
+                }
                 for (int i = 0; i < 8; i++) {
-                    int v = (int8_t)(r[i / 4] >> i % 4 * 8);
-                    if (tq_cuda_pairs(FORMAT) == 2) {
-                        v += (int8_t)(r[2 + i / 4] >> i % 4 * 8);
-                    }
                     const tq_cuda_where at = tq_cuda_where_of(VALUES, C, lane, c, k, i);
-                    assert_close((v + 0.5) * (double)lookup.step,
+                    double level = 0;
+                    for (int plane = 0; plane < tq_cuda_planes(FORMAT); plane++) {
+                        int v = (int8_t)(r[plane][i / 4] >> i % 4 * 8);
+                        if (tq_cuda_pairs(FORMAT) == 2) {
+                            v += (int8_t)(r[plane][2 + i / 4] >> i % 4 * 8);
+                        }
+                        level += (v + 0.5) * (plane == 0 ? (double)lookup.step : fine);
+                    }
+                    assert_close(level,
                                  (double)expected[(size_t)at.token][(size_t)at.coordinate], tolerance,
                                  "format %d dim %d values %d token %d coordinate %d", FORMAT, DIM, VALUES, at.token,
                                  at.coordinate);

@@ -34,7 +34,8 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_shape {
     static constexpr int ROOM = (RECORD.stage_bytes[0] + 127) / 128 * 128;
     static constexpr int BARRIERS_AT = TQ_ATTEND_WARPS * STAGES * ROOM;
     static constexpr int QUERY_AT = BARRIERS_AT + (TQ_ATTEND_WARPS * STAGES * 8 + 15) / 16 * 16;
-    static constexpr int MEAN_QUERY_AT = QUERY_AT + C * 512;
+    static constexpr int PLANES = tq_cuda_planes(K);
+    static constexpr int MEAN_QUERY_AT = QUERY_AT + PLANES * C * 512;
     static constexpr int SUMS_AT = MEAN_QUERY_AT + DIM / 16 * 512;
     static constexpr int ENCODED_BYTES = SUMS_AT + TQ_ATTEND_WARPS * ROWS * DIM * 4;
     static constexpr int EXACT_BYTES = sizeof(tq_exact_shared<DIM, ROWS>);
@@ -70,7 +71,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
     static constexpr int ROWS = shape::ROWS;
 
     const tq_cuda_attend_args &a;
-    const uint4 *query;      /* Fragments: [C][lane]. */
+    const uint4 *query;      /* Fragments: [planes][C][lane]. */
     const uint4 *mean_query; /* [DIM / 16][lane], f16. */
     float *sums;             /* [ROWS][DIM] of this warp: means of values, in the end everything. */
     int lane, g, h;
@@ -131,16 +132,19 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         }
 #pragma unroll
         for (int c = 0; c < C; c++) {
-            const uint4 q = query[c * 32 + lane];
             uint32_t select[4];
             tq_cuda_selectors<K, C>(w, x, c, select);
 #pragma unroll
-            for (int k = 0; k < 4; k++) {
-                uint32_t r[4];
-                tq_cuda_bytes<K, C>((const tq_cuda_lookup &)a.k_table, w, c, k, select[k], r);
-                tq_mma_s8s8(products[k], q, r[0], r[1]);
-                if (tq_cuda_pairs(K) == 2) {
-                    tq_mma_s8s8(products[k], q, r[2], r[3]);
+            for (int plane = 0; plane < shape::PLANES; plane++) {
+                const uint4 q = query[(plane * C + c) * 32 + lane];
+#pragma unroll
+                for (int k = 0; k < 4; k++) {
+                    uint32_t r[4];
+                    tq_cuda_bytes<K, C>((const tq_cuda_lookup &)a.k_table, w, c, k, plane, select[k], r);
+                    tq_mma_s8s8(products[k], q, r[0], r[1]);
+                    if (tq_cuda_pairs(K) == 2) {
+                        tq_mma_s8s8(products[k], q, r[2], r[3]);
+                    }
                 }
             }
         }
@@ -248,8 +252,25 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
         }
     }
 
+    /* The second operand of the second product, and its sum. */
+    TQ_DEVICE void pack_weights(const uint32_t *fixed, uint32_t (*b)[2])
+    {
+#pragma unroll
+        for (int t = 0; t < TILES; t++) {
+            const uint32_t high_bytes = TILES == 2 ? t == 0 : g < 4;
+            const uint32_t select = high_bytes ? 0x51 : 0x40;
+#pragma unroll
+            for (int x = 0; x < 2; x++) {
+                const uint32_t *f = fixed + 4 * x;
+                b[t][x] = __byte_perm(__byte_perm(f[0], f[1], select), __byte_perm(f[2], f[3], select), 0x5410);
+            }
+            total[t] += (float)__dp4a(b[t][0], 0x01010101U, __dp4a(b[t][1], 0x01010101U, 0U));
+        }
+    }
+
     TQ_DEVICE void add_values(const uint8_t *stage, float *score)
     {
+        constexpr int PLANES = tq_cuda_planes(V);
         constexpr int N = C * tq_cuda_bits(V);
         uint32_t fixed[8], uncentred[4];
         float value_scale[8], p[8];
@@ -280,17 +301,16 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
                 centred += (int)uncentred[k] < 0 ? 0.0f : p[2 * k + 1];
             }
         }
-        uint32_t b[TILES][2];
+        uint32_t b[PLANES][TILES][2];
 #pragma unroll
-        for (int t = 0; t < TILES; t++) {
-            const uint32_t high_bytes = TILES == 2 ? t == 0 : g < 4;
-            const uint32_t select = high_bytes ? 0x51 : 0x40;
+        for (int plane = 0; plane < PLANES; plane++) {
+            if (plane == 1) {
 #pragma unroll
-            for (int x = 0; x < 2; x++) {
-                const uint32_t *f = fixed + 4 * x;
-                b[t][x] = __byte_perm(__byte_perm(f[0], f[1], select), __byte_perm(f[2], f[3], select), 0x5410);
+                for (int i = 0; i < 8; i++) {
+                    fixed[i] = __float_as_uint(p[i] * (value_scale[i] * (1.0f / TQ_CUDA_FINE)) + 8388608.0f);
+                }
             }
-            total[t] += (float)__dp4a(b[t][0], 0x01010101U, __dp4a(b[t][1], 0x01010101U, 0U));
+            pack_weights(fixed, b[plane]);
         }
         uint32_t w[tq_whole_fours(N)], x[6 + C];
         const uint8_t *words = stage + shape::RECORD.v_words;
@@ -305,16 +325,17 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
             uint32_t select[4];
             tq_cuda_selectors<V, C>(w, x, c, select);
 #pragma unroll
-            for (int k = 0; k < 4; k += 2) {
+            for (int k = 0; k < 4 * PLANES; k += 2) {
+                const int plane = k / 4;
                 uint32_t r[4], s[4];
-                tq_cuda_bytes<V, C>((const tq_cuda_lookup &)a.v_table, w, c, k, select[k], r);
-                tq_cuda_bytes<V, C>((const tq_cuda_lookup &)a.v_table, w, c, k + 1, select[k + 1], s);
+                tq_cuda_bytes<V, C>((const tq_cuda_lookup &)a.v_table, w, c, k % 4, plane, select[k % 4], r);
+                tq_cuda_bytes<V, C>((const tq_cuda_lookup &)a.v_table, w, c, k % 4 + 1, plane, select[k % 4 + 1], s);
 #pragma unroll
                 for (int t = 0; t < TILES; t++) {
-                    int *sum = acc[t][2 * c + k / 2];
-                    tq_mma_s8u8(sum, r[0], s[0], r[1], s[1], b[t][0], b[t][1]);
+                    int *sum = acc[t][2 * c + k % 4 / 2];
+                    tq_mma_s8u8(sum, r[0], s[0], r[1], s[1], b[plane][t][0], b[plane][t][1]);
                     if (tq_cuda_pairs(V) == 2) {
-                        tq_mma_s8u8(sum, r[2], s[2], r[3], s[3], b[t][0], b[t][1]);
+                        tq_mma_s8u8(sum, r[2], s[2], r[3], s[3], b[plane][t][0], b[plane][t][1]);
                     }
                 }
             }

@@ -33,13 +33,16 @@ TQ_DEVICE void tq_prepare_query(const tq_cuda_attend_args &a, const tq_query &qu
     largest = tq_warp_max(largest);
     const float to_int = largest > 0 ? 32512.0f / largest : 0.0f; /* High bytes up to 127. */
     const float to_one = largest > 0 ? 1.0f / largest : 0.0f;
-    for (int i = lane; i < 32 * C; i += 32) {
-        const int x = i < DIM ? __float2int_rn(y[i] * to_int) : 0;
+    for (int i = lane; i < 32 * C * shape::PLANES; i += 32) {
+        const int j = i % (32 * C); /* Coordinate. */
+        const int plane = i / (32 * C);
+        const int x = j < DIM ? __float2int_rn(y[j] * (plane == 0 ? to_int : to_int / TQ_CUDA_FINE)) : 0;
         const int high = (x + 128) >> 8;
-        const int nibble = i % WIDTH / C;
+        const int nibble = j % WIDTH / C;
+        const int fragment = plane * C + j % C;
         sum += x;
         for (int copy = r; copy < 8; copy += shape::ROWS) { /* Rows 4-7 repeat 0-3 if there are no more than four. */
-            uint8_t *word = bytes + ((i % C) * 32 + 4 * copy + i / WIDTH) * 16 + nibble / 4 * 8 + nibble % 4;
+            uint8_t *word = bytes + (fragment * 32 + 4 * copy + j / WIDTH) * 16 + nibble / 4 * 8 + nibble % 4;
             word[0] = (uint8_t)high;
             word[4] = (uint8_t)(x - high * 256);
         }

@@ -2,21 +2,24 @@
  *
  * From the words of layout_cuda.h to signed bytes that tensor cores multiply. Compiles for the host, too.
  *
- * A level is (v + 1/2) step with v in -128..127. prmt looks up four codes at once: each selector nibble picks one of
+ * A level is (v + 1/2) step with v in -128..127; where one byte is too coarse (turbo3, turbo4), it is that plus
+ * (w + 1/2) step / 64, from a second plane of tables with the same selectors. prmt looks up four codes at once: each selector nibble picks one of
  * eight bytes, or, with its bit 3 set, eight copies of that byte's sign. That bit makes two tables of eight a table of
  * sixteen without a select: a nibble I finds its byte in the first table if bit 3 is clear, and in the second, which is
  * given I ^ 8, if it is set; the other table contributes a sign, 0 or -1, and the tables are made so that the sum of
  * both is the level. The sum is taken by the matrix product: both registers go into it (PAIRS = 2).
  *
- *     turbo1, 2, 3, turbo2t   one prmt for four codes
- *     turbo4, turbo3t         two, summed
+ *     turbo1, 2, turbo2t      one prmt for four codes
+ *     turbo3                  one for each plane
+ *     turbo4                  two for each plane, summed
+ *     turbo3t                 two, summed
  *     turbo4t                 two, of magnitudes, or-ed and inverted by a mask of signs: 32 levels */
 #ifndef TQ_LOOKUP_CUDA_H
 #define TQ_LOOKUP_CUDA_H
 
 #include "kernels/cuda/layout_cuda.h"
 
-/* t[1] is for chunks 2 and 3 of formats whose selectors have another order there. */
+/* t[1] is for chunks 2 and 3 of formats whose selectors have another order there, and for the second plane of others. */
 struct tq_cuda_lookup {
     uint32_t t[2][4];
     float step;
@@ -44,6 +47,17 @@ TQ_CUDA_BOTH constexpr int tq_cuda_pairs(int format)
 {
     return format == 14 || format == 33 ? 2 : 1;
 }
+
+TQ_CUDA_BOTH constexpr int tq_cuda_planes(int format)
+{
+#if defined(TQ_CUDA_ONE_PLANE)
+    return 1;
+#else
+    return format == 13 || format == 14 ? 2 : 1;
+#endif
+}
+
+enum { TQ_CUDA_FINE = 64 }; /* Steps of the second plane in one of the first. */
 
 /* The lane that holds the coordinates before those of `lane`. */
 TQ_CUDA_BOTH constexpr int tq_cuda_lane_before(bool values, int lane)
@@ -125,12 +139,12 @@ TQ_CUDA_BOTH void tq_cuda_selectors(const uint32_t *words, const uint32_t *x, in
     }
 }
 
-/* The bytes of chunk (c, k): codes 0..3 in r[0], 4..7 in r[1]; with PAIRS = 2 to be added to r[2], r[3]. */
+/* One plane of the bytes of chunk (c, k): codes 0..3 in r[0], 4..7 in r[1]; with PAIRS = 2 to be added to r[2], r[3]. */
 template <int FORMAT, int C>
-TQ_CUDA_BOTH void tq_cuda_bytes(const tq_cuda_lookup &lookup, const uint32_t *words, int c, int k, uint32_t select,
-                                uint32_t *r)
+TQ_CUDA_BOTH void tq_cuda_bytes(const tq_cuda_lookup &lookup, const uint32_t *words, int c, int k, int plane,
+                                uint32_t select, uint32_t *r)
 {
-    const uint32_t *t = lookup.t[k / 2];
+    const uint32_t *t = lookup.t[tq_cuda_is_trellis(FORMAT) ? k / 2 : plane];
     r[0] = tq_cuda_prmt(t[0], t[1], select);
     r[1] = tq_cuda_prmt(t[0], t[1], select >> 16);
     if (FORMAT == 14 || FORMAT == 33 || FORMAT == 34) {

@@ -45,8 +45,8 @@ static inline int tq_cuda_swap_halves(int nibble)
     return nibble >> 2 | (nibble & 3) << 2;
 }
 
-/* Half-odd multiples of `step` next to the Lloyd-Max levels: the step with the least mean squared error. */
-static inline float tq_cuda_fit_levels(const tq_code *code, int *v)
+/* The step whose half-odd multiples, one byte each, are nearest to the Lloyd-Max levels. */
+static inline double tq_cuda_best_step(const tq_code *code)
 {
     const int n = 1 << code->bits;
     const float *levels = code->centroids;
@@ -67,42 +67,82 @@ static inline float tq_cuda_fit_levels(const tq_code *code, int *v)
             best_inverse = inverse;
         }
     }
-    for (int i = n / 2; i < n; i++) {
-        v[i] = (int)floor((double)levels[i] * best_inverse);
-        v[n - 1 - i] = ~v[i];
-    }
-    return (float)(1 / best_inverse);
+    return 1 / best_inverse;
 }
 
-static inline tq_cuda_lookup tq_cuda_make_lookup(const tq_code *code)
+/* Bytes of both planes of the Lloyd-Max levels; returns the step. */
+static inline double tq_cuda_fit_levels(const tq_code *code, int *v, int *w)
+{
+    const int n = 1 << code->bits;
+    const double step = tq_cuda_best_step(code);
+    for (int i = n / 2; i < n; i++) {
+        const double level = (double)code->centroids[i] / step;
+        v[i] = (int)floor(level);
+        w[i] = (int)floor((level - v[i] - 0.5) * TQ_CUDA_FINE);
+        v[n - 1 - i] = ~v[i];
+        w[n - 1 - i] = ~w[i];
+    }
+    return step;
+}
+
+/* What the kernels take for level i of a Lloyd-Max code. */
+static inline float tq_cuda_level(const tq_code *code, int format, int i)
+{
+    int v[16];
+    int w[16];
+    const double step = tq_cuda_fit_levels(code, v, w);
+    return (float)((v[i] + 0.5 + (tq_cuda_planes(format) == 2 ? (w[i] + 0.5) / TQ_CUDA_FINE : 0)) * step);
+}
+
+static inline void tq_cuda_fill_table(const int *v, uint32_t *t)
+{
+    for (int i = 0; i < 4; i++) {
+        t[i] = tq_cuda_four_bytes(v + 4 * i);
+    }
+}
+
+static inline tq_cuda_lookup tq_cuda_lloyd_lookup(const tq_code *code)
 {
     tq_cuda_lookup lookup;
-    int v[32] = {0};
-    const bool trellis = code->trellis.bits != 0;
-    const int n = trellis ? 2 << code->bits : 1 << code->bits;
-    if (trellis) {
-        lookup.step = code->trellis.step;
-        for (int i = 0; i < n; i++) {
-            v[i] = code->trellis.k[i];
+    int planes[2][16];
+    const int n = 1 << code->bits;
+    lookup.step = (float)tq_cuda_fit_levels(code, planes[0], planes[1]);
+    for (int plane = 0; plane < 2; plane++) {
+        if (n == 16) {
+            tq_cuda_split_table(planes[plane], lookup.t[plane]);
+            continue;
         }
-    } else {
-        lookup.step = tq_cuda_fit_levels(code, v);
+        for (int i = n; i < 16; i++) {
+            planes[plane][i] = planes[plane][i % n];
+        }
+        tq_cuda_fill_table(planes[plane], lookup.t[plane]);
     }
+    return lookup;
+}
+
+static inline tq_cuda_lookup tq_cuda_trellis_lookup(const tq_code *code)
+{
+    tq_cuda_lookup lookup;
+    const int n = 2 << code->bits;
+    lookup.step = code->trellis.step;
     for (int set = 0; set < 2; set++) {
         int entry[16];
         for (int i = 0; i < 16; i++) {
-            const int index = trellis && n > 8 && set == 1 ? tq_cuda_swap_halves(i) : i;
-            entry[i] = n == 32 ? v[16 + index] : v[index % n];
+            const int index = n > 8 && set == 1 ? tq_cuda_swap_halves(i) : i;
+            entry[i] = code->trellis.k[n == 32 ? 16 + index : index % n];
         }
         if (n == 16) {
             tq_cuda_split_table(entry, lookup.t[set]);
         } else {
-            for (int i = 0; i < 4; i++) {
-                lookup.t[set][i] = tq_cuda_four_bytes(entry + 4 * i);
-            }
+            tq_cuda_fill_table(entry, lookup.t[set]);
         }
     }
     return lookup;
+}
+
+static inline tq_cuda_lookup tq_cuda_make_lookup(const tq_code *code)
+{
+    return code->trellis.bits != 0 ? tq_cuda_trellis_lookup(code) : tq_cuda_lloyd_lookup(code);
 }
 
 #endif /* TQ_TABLES_CUDA_H */
