@@ -337,6 +337,9 @@ tq_status tq_cache_load(tq_cache *cache, const tq_reader *reader, tq_seq **seq)
     if (reader == NULL || reader->read == NULL || seq == NULL) {
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_load: reader or seq is null");
     }
+    if (cache->device != NULL) {
+        return tq_fail(cache->context, TQ_ERR_UNSUPPORTED, "tq_cache_load: not yet for caches on devices");
+    }
     tq_source_open(&source, reader);
     tq_status status = read_header(cache->context, &source, &h);
     if (status == TQ_OK) {

@@ -148,6 +148,9 @@ tq_status tq_cache_rope_shift(tq_cache *cache, tq_seq *seq, uint32_t layer, size
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
                        "tq_cache_rope_shift: seq is null or of another cache, or layer or tokens are out of range");
     }
+    if (cache->device != NULL) {
+        return tq_fail(cache->context, TQ_ERR_UNSUPPORTED, "tq_cache_rope_shift: not yet for caches on devices");
+    }
     tq_status status = read_rope(cache, rope, &resolved);
     if (status != TQ_OK || first == end || delta == 0) {
         return status;

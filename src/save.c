@@ -156,6 +156,9 @@ tq_status tq_cache_save(const tq_cache *cache, const tq_seq *seq, const tq_write
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
                        "tq_cache_save: seq is null or of another cache, or writer is null");
     }
+    if (cache->device != NULL) {
+        return tq_fail(cache->context, TQ_ERR_UNSUPPORTED, "tq_cache_save: not yet for caches on devices");
+    }
     tq_sink_open(&sink, writer);
     write_header(&sink, cache, seq);
     for (size_t layer = 0; layer < cache->desc.n_layers; layer++) {

@@ -1,55 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * The attention kernels of one dim, TQ_CUDA_DIM, and the function that launches them. */
+ * The attention kernels of one dim, TQ_CUDA_DIM, by name:
+ *
+ *     tq_attend_<keys>_<values>_<tiles>           formats by number, 1 tile for 4 query rows of a KV head, 2 for 8
+ *     tq_attend_<keys>_<values>_<tiles>_shared    the bytes of dynamic shared memory it takes
+ *     tq_merge                                    what follows it */
 #include "kernels/cuda/attend_kernel_cuda.h"
-#include "kernels/cuda/launchers_cuda.h"
 #include "kernels/cuda/merge_cuda.h"
 
-namespace
-{
-
-template <int K, int V, int TILES> int launch(const tq_cuda_attend_args &a)
-{
-    constexpr int BYTES = tq_attend_shape<K, V, TQ_CUDA_DIM, TILES>::SHARED_BYTES;
-    const auto kernel = tq_attend_kernel<K, V, TQ_CUDA_DIM, TILES>;
-    const int rows = a.n_q_tokens * a.group;
-    const dim3 grid(a.n_seqs * a.n_kv_heads, a.exact_splits + a.n_splits, (rows + 4 * TILES - 1) / (4 * TILES));
-    const int status = tq_cuda_allow_shared((const void *)kernel, BYTES);
-    if (status != 0) {
-        return status;
+#define KERNEL(K, V, TILES)                                                                                            \
+    extern "C" __device__ int tq_attend_##K##_##V##_##TILES##_shared =                                                 \
+        tq_attend_shape<K, V, TQ_CUDA_DIM, TILES>::SHARED_BYTES;                                                       \
+    extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS,                                                    \
+                                                 (tq_attend_shape<K, V, TQ_CUDA_DIM, TILES>::BLOCKS))                  \
+        tq_attend_##K##_##V##_##TILES(const __grid_constant__ tq_cuda_attend_args a)                                   \
+    {                                                                                                                  \
+        tq_attend_block<K, V, TQ_CUDA_DIM, TILES>(a);                                                                  \
     }
-    kernel<<<grid, TQ_ATTEND_THREADS, BYTES, (cudaStream_t)a.stream>>>(a);
-    return (int)cudaGetLastError();
-}
-
-int launch_attend(const tq_cuda_attend_args &a)
-{
-    const bool few = a.n_q_tokens * a.group <= 4;
-#define X(K, V)                                                                                                        \
-    if (a.k_format == K && a.v_format == V) {                                                                          \
-        return few ? launch<K, V, 1>(a) : launch<K, V, 2>(a);                                                          \
-    }
+#define X(K, V) KERNEL(K, V, 1) KERNEL(K, V, 2)
 #include "kernels/cuda/instances.def"
 #undef X
-    return TQ_CUDA_NO_KERNEL;
-}
+#undef KERNEL
 
-} // namespace
-
-template <> int tq_cuda_attend_dim<TQ_CUDA_DIM>(const tq_cuda_attend_args &a)
+extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge(const __grid_constant__ tq_cuda_attend_args a)
 {
-    const int status = launch_attend(a);
-    if (status != 0) {
-        return status;
-    }
-    cudaLaunchConfig_t config = {};
-    cudaLaunchAttribute overlap = {};
-    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    overlap.val.programmaticStreamSerializationAllowed = 1;
-    config.gridDim = dim3(a.n_seqs * a.n_kv_heads * a.group * a.n_q_tokens);
-    config.blockDim = dim3(TQ_ATTEND_THREADS);
-    config.stream = (cudaStream_t)a.stream;
-    config.attrs = &overlap;
-    config.numAttrs = 1;
-    return (int)cudaLaunchKernelEx(&config, tq_merge_kernel<TQ_CUDA_DIM>, a);
+    tq_merge_block<TQ_CUDA_DIM>(a);
 }

@@ -47,9 +47,8 @@ struct tq_view {
 TQ_DEVICE tq_view tq_view_of(const tq_cuda_attend_args &a, int seq)
 {
     tq_view v;
-    v.n_tokens = a.n_tokens[seq];
-    const int whole = TQ_CUDA_PAGE * ((v.n_tokens - 1) / TQ_CUDA_PAGE - a.window_pages);
-    v.n_encoded = v.n_tokens == 0 ? 0 : max(whole, a.encoded_at_least != nullptr ? a.encoded_at_least[seq] : 0);
+    v.n_tokens = a.views[seq].n_tokens;
+    v.n_encoded = a.views[seq].n_encoded;
     v.first = a.sliding_window != 0 ? max(v.n_tokens - a.n_q_tokens + 1 - a.sliding_window, 0) : 0;
     v.end_page = (v.n_encoded + TQ_CUDA_PAGE - 1) / TQ_CUDA_PAGE;
     v.first_page = min(v.first / TQ_CUDA_PAGE, v.end_page);
@@ -75,17 +74,6 @@ TQ_DEVICE tq_query tq_query_of(const tq_cuda_attend_args &a, int seq, int kv_hea
     q.end = n_tokens - a.n_q_tokens + q.token + 1;
     q.begin = a.sliding_window != 0 ? max(q.end - a.sliding_window, 0) : 0;
     return q;
-}
-
-TQ_DEVICE float tq_read(const void *array, int dtype, int64_t i)
-{
-    if (dtype == TQ_CUDA_F32) {
-        return ((const float *)array)[i];
-    }
-    if (dtype == TQ_CUDA_F16) {
-        return __half2float(((const __half *)array)[i]);
-    }
-    return __uint_as_float((uint32_t)((const uint16_t *)array)[i] << 16);
 }
 
 /* cap * tanh(s / cap), times log2(e). */

@@ -140,7 +140,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
 #pragma unroll
                 for (int k = 0; k < 4; k++) {
                     uint32_t r[4];
-                    tq_cuda_bytes<K, C>((const tq_cuda_lookup &)a.k_table, w, c, k, plane, select[k], r);
+                    tq_cuda_bytes<K, C>(a.k_table, w, c, k, plane, select[k], r);
                     tq_mma_s8s8(products[k], q, r[0], r[1]);
                     if (tq_cuda_pairs(K) == 2) {
                         tq_mma_s8s8(products[k], q, r[2], r[3]);
@@ -328,8 +328,8 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
             for (int k = 0; k < 4 * PLANES; k += 2) {
                 const int plane = k / 4;
                 uint32_t r[4], s[4];
-                tq_cuda_bytes<V, C>((const tq_cuda_lookup &)a.v_table, w, c, k % 4, plane, select[k % 4], r);
-                tq_cuda_bytes<V, C>((const tq_cuda_lookup &)a.v_table, w, c, k % 4 + 1, plane, select[k % 4 + 1], s);
+                tq_cuda_bytes<V, C>(a.v_table, w, c, k % 4, plane, select[k % 4], r);
+                tq_cuda_bytes<V, C>(a.v_table, w, c, k % 4 + 1, plane, select[k % 4 + 1], s);
 #pragma unroll
                 for (int t = 0; t < TILES; t++) {
                     int *sum = acc[t][2 * c + k % 4 / 2];

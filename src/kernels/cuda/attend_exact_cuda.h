@@ -19,19 +19,24 @@ struct tq_exact_token {
     int position;
 };
 
+/* How many of a sequence's encoded tokens are read exact. */
+TQ_DEVICE int tq_sinks_of(const tq_cuda_attend_args &a, const tq_view &v, int seq)
+{
+    return a.views[seq].sinks != nullptr ? min(a.sink_tokens, v.n_encoded) : 0;
+}
+
 template <int DIM>
 TQ_DEVICE tq_exact_token tq_find_exact(const tq_cuda_attend_args &a, const tq_view &v, int seq, int kv_head, int i)
 {
-    const int n_sinks = a.sinks != nullptr ? min(a.sink_tokens, v.n_encoded) : 0;
+    const tq_cuda_view &view = a.views[seq];
+    const int n_sinks = tq_sinks_of(a, v, seq);
     if (i < n_sinks) {
-        const __half *keys =
-            (const __half *)a.sinks + ((int64_t)seq * a.n_kv_heads + kv_head) * 2 * a.sink_tokens * DIM;
+        const __half *keys = (const __half *)view.sinks + kv_head * 2 * a.sink_tokens * DIM;
         return {keys + i * DIM, a.sink_tokens * DIM, i};
     }
     const int position = v.n_encoded + i - n_sinks;
-    const int page = position / TQ_CUDA_PAGE;
-    const int64_t id = a.exact_table[seq * a.exact_table_stride + page % a.exact_slots];
-    const __half *keys = (const __half *)a.exact + (id * a.n_kv_heads + kv_head) * 2 * TQ_CUDA_PAGE * DIM;
+    const void *block = view.table[position / TQ_CUDA_PAGE].exact;
+    const __half *keys = (const __half *)block + kv_head * 2 * TQ_CUDA_PAGE * DIM;
     return {keys + position % TQ_CUDA_PAGE * DIM, TQ_CUDA_PAGE * DIM, position};
 }
 
@@ -144,7 +149,7 @@ TQ_DEVICE void tq_attend_exact(const tq_cuda_attend_args &a, const tq_view &v, i
     tq_exact_shared<DIM, ROWS> &s = *(tq_exact_shared<DIM, ROWS> *)shared;
     const int warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
-    const int n_sinks = a.sinks != nullptr ? min(a.sink_tokens, v.n_encoded) : 0;
+    const int n_sinks = tq_sinks_of(a, v, seq);
     const int n = n_sinks + v.n_tokens - v.n_encoded;
     const int begin = (int)((int64_t)n * split / a.exact_splits);
     const int end = (int)((int64_t)n * (split + 1) / a.exact_splits);

@@ -70,9 +70,7 @@ TQ_DEVICE void tq_prepare_query(const tq_cuda_attend_args &a, const tq_query &qu
     __syncwarp();
 }
 
-template <int K, int V, int DIM, int TILES>
-__global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM, TILES>::BLOCKS))
-    tq_attend_kernel(const __grid_constant__ tq_cuda_attend_args a)
+template <int K, int V, int DIM, int TILES> TQ_DEVICE void tq_attend_block(const tq_cuda_attend_args &a)
 {
     using shape = tq_attend_shape<K, V, DIM, TILES>;
     constexpr int ROWS = shape::ROWS;
@@ -105,17 +103,16 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
     /* Pages first + warp, + 4, ...; two stages each. Their places are read 32 pages ahead, one to a lane. */
     const int n_pages = (last - first - warp + TQ_ATTEND_WARPS - 1) / TQ_ATTEND_WARPS;
     const tq_cuda_record record = tq_cuda_record_of(K, V, DIM, a.k_mean, a.v_mean);
-    const int32_t *table = a.page_table + seq * a.page_table_stride + first + warp;
+    const tq_cuda_entry *table = a.views[seq].table + first + warp;
     uint8_t *buffers = shared + warp * STAGES * shape::ROOM;
-    int32_t places = 0;
+    uint64_t places = 0;
     tq_ring<STAGES> ring;
     ring.init(buffers, (uint64_t *)(shared + shape::BARRIERS_AT) + warp * STAGES, shape::ROOM, lane);
     const auto find = [&](int page) {
         if (page % 32 == 0) {
-            places = page + lane < n_pages ? table[TQ_ATTEND_WARPS * (page + lane)] : 0;
+            places = page + lane < n_pages ? (uint64_t)table[TQ_ATTEND_WARPS * (page + lane)].records : 0;
         }
-        const int64_t place = (int64_t)__shfl_sync(TQ_WARP, places, page % 32) * a.n_kv_heads + kv_head;
-        return a.pages + place * record.bytes;
+        return (const uint8_t *)__shfl_sync(TQ_WARP, places, page % 32) + kv_head * record.bytes;
     };
 #pragma unroll
     for (int page = 0; page < PAGES_AHEAD; page++) {
@@ -142,11 +139,11 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS, (tq_attend_shape<K, V, DIM,
     work.h = lane % 4;
     work.scales = scales[work.g];
     const int row = row0 + min(work.g % ROWS, n_rows - 1);
-    work.begin = max(tq_query_of(a, seq, kv_head, row, view.n_tokens).begin, a.sinks != nullptr ? a.sink_tokens : 0);
+    work.begin = max(tq_query_of(a, seq, kv_head, row, view.n_tokens).begin, a.views[seq].sinks != nullptr ? a.sink_tokens : 0);
     work.end = view.n_encoded;
     work.clear();
 
-    const int always_seen = max(view.first + a.n_q_tokens, a.sinks != nullptr ? a.sink_tokens : 0);
+    const int always_seen = max(view.first + a.n_q_tokens, a.views[seq].sinks != nullptr ? a.sink_tokens : 0);
     for (int page = 0; page < n_pages; page++) {
         const uint8_t *next = find(page + PAGES_AHEAD);
         const int first_stage = 2 * (page % PAGES_AHEAD);

@@ -4,6 +4,8 @@
 #ifndef TQ_DEVICE_CUDA_H
 #define TQ_DEVICE_CUDA_H
 
+#include "kernels/cuda/args_cuda.h"
+
 #include <cuda_fp16.h>
 #include <stdint.h>
 
@@ -16,6 +18,17 @@ TQ_DEVICE float tq_exp2(float x)
     float r;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
     return r;
+}
+
+TQ_DEVICE float tq_read(const void *array, int dtype, int64_t i)
+{
+    if (dtype == TQ_CUDA_F32) {
+        return ((const float *)array)[i];
+    }
+    if (dtype == TQ_CUDA_F16) {
+        return __half2float(((const __half *)array)[i]);
+    }
+    return __uint_as_float((uint32_t)((const uint16_t *)array)[i] << 16);
 }
 
 TQ_DEVICE uint32_t tq_shared_address(const void *p)

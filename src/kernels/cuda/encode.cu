@@ -1,196 +1,183 @@
 /* SPDX-License-Identifier: MIT
  *
- * Vectors to rows of the Lloyd-Max formats, byte for byte as src/kernels/scalar/encode_scalar.c makes them:
+ * The encoders of one dim, TQ_CUDA_DIM, by name:
  *
- *     y = H D x;  for each gain:  idx_j = number of thresholds t with y_j >= t (norm / gain)
- *     keep the gain whose levels c are most parallel to y;  scale = by its mode, from <y, c> and <c, c>
+ *     tq_encode_<format>          vectors to rows
+ *     tq_encode_pages_<format>    one side of exact pages to records; grid (pages, KV heads)
+ *     tq_encode_<format>_shared, tq_encode_pages_<format>_shared: the dynamic shared memory they take
  *
- * Eight lanes take a vector (encode_cuda.h). Thresholds are symmetric, so the search is for |y| among the positive
- * ones; ties go up, that is, away from zero for positive y and towards it for negative y, whose magnitude is made one
- * unit in the last place smaller for that. Codes go through shared memory to become rows. */
-#include "kernels/cuda/encode_cuda.h"
-
-#if !defined(TQ_CUDA_DIMS)
-#define TQ_CUDA_DIMS(X) X(64) X(80) X(96) X(112) X(128) X(192) X(256)
-#endif
+ * A block encodes a page's vectors to rows in shared memory and puts these into words. */
+#include "kernels/cuda/encode_lloyd_cuda.h"
+#include "kernels/cuda/encode_trellis_cuda.h"
+#include "kernels/cuda/rows_cuda.h"
 
 namespace
 {
 
-enum { WARPS = 4, VECTORS = 4 * WARPS }; /* Of a block. */
+constexpr int DIM = TQ_CUDA_DIM;
 
-template <int BITS, int DIM> struct block_memory {
-    float centroids[1 << BITS];
-    float thresholds[1 << BITS]; /* Positive ones; thresholds[0] = 0 is not asked for. */
-    float work[tq_paley_order(DIM) == 1 ? 1 : VECTORS * 2 * DIM];
-    __align__(8) uint8_t codes[VECTORS][DIM];
-    uint16_t scales[VECTORS];
+template <int FORMAT, bool TRELLIS = tq_cuda_is_trellis(FORMAT)> struct encoder {
+    static constexpr int ROW_BYTES = tq_row_bytes_of(FORMAT, DIM);
+    tq_lloyd_encoder<tq_cuda_bits(FORMAT), DIM> memory;
+
+    TQ_DEVICE void load(const tq_cuda_code &code)
+    {
+        memory.load(code);
+    }
+    TQ_DEVICE float *work(int mine)
+    {
+        return memory.work_of(mine);
+    }
+    TQ_DEVICE void encode(const tq_cuda_code &code, const float *y, float sum_squares, uint16_t flag, uint8_t *row)
+    {
+        memory.encode(code, y, sum_squares, flag, threadIdx.x / TQ_ENCODE_LANES, threadIdx.x % TQ_ENCODE_LANES, row);
+    }
 };
 
-/* Index of y: thresholds[i] * limit are compared. */
-template <int BITS> __device__ __forceinline__ int nearest(const float *thresholds, float limit, float y)
-{
-    const bool negative = y < 0;
-    const float magnitude = __uint_as_float((__float_as_uint(y) & 0x7FFFFFFFU) - (negative ? 1 : 0));
-    int index = 0;
+template <int FORMAT> struct encoder<FORMAT, true> {
+    static constexpr int ROW_BYTES = tq_row_bytes_of(FORMAT, DIM);
+    tq_trellis_memory<DIM> memory[TQ_ENCODE_WARPS];
+
+    TQ_DEVICE void load(const tq_cuda_code &)
+    {
+    }
+    TQ_DEVICE float *work(int mine)
+    {
+        return memory[mine / 4].work[mine % 4];
+    }
+    /* The four vectors of a warp, one after the other. */
+    TQ_DEVICE void encode(const tq_cuda_code &code, const float *y, float sum_squares, uint16_t flag, uint8_t *row)
+    {
+        tq_trellis_memory<DIM> &m = memory[threadIdx.x / 32];
+        const int lane = threadIdx.x % 32;
 #pragma unroll
-    for (int step = 1 << (BITS - 1); step > 1; step /= 2) {
-        if (magnitude >= __fmul_rn(thresholds[index + step / 2], limit)) {
-            index += step / 2;
+        for (int i = 0; i < DIM / TQ_ENCODE_LANES; i += 2) {
+            *(float2 *)&m.y[lane / TQ_ENCODE_LANES][16 * (i / 2) + 2 * (lane % TQ_ENCODE_LANES)] =
+                make_float2(y[i], y[i + 1]);
+        }
+        __syncwarp();
+        for (int v = 0; v < 4; v++) {
+            const int from = v * TQ_ENCODE_LANES;
+            tq_trellis_encode<tq_cuda_bits(FORMAT), DIM>(
+                code, m, m.y[v], __shfl_sync(TQ_WARP, sum_squares, from), (uint16_t)__shfl_sync(TQ_WARP, flag, from),
+                lane, (uint8_t *)__shfl_sync(TQ_WARP, (unsigned long long)row, from));
         }
     }
-    return negative ? (1 << (BITS - 1)) - 1 - index : (1 << (BITS - 1)) + index;
-}
+};
 
-/* The same from registers: `scaled` are all positive thresholds times the limit. */
-template <int BITS> __device__ __forceinline__ int nearest_of_few(const float *scaled, float y)
+template <int FORMAT> TQ_DEVICE void encode_rows(const tq_cuda_encode_args &a, uint8_t *shared)
 {
-    const bool negative = y < 0;
-    const float magnitude = __uint_as_float((__float_as_uint(y) & 0x7FFFFFFFU) - (negative ? 1 : 0));
-    int index = 0;
-    if (BITS == 2) {
-        index = magnitude >= scaled[1];
-    } else if (BITS == 3) {
-        const bool upper = magnitude >= scaled[2];
-        index = 2 * upper + (magnitude >= (upper ? scaled[3] : scaled[1]));
-    } else if (BITS == 4) {
-        const bool upper = magnitude >= scaled[4];
-        const bool middle = magnitude >= (upper ? scaled[6] : scaled[2]);
-        const float last = upper ? (middle ? scaled[7] : scaled[5]) : (middle ? scaled[3] : scaled[1]);
-        index = 4 * upper + 2 * middle + (magnitude >= last);
-    }
-    return negative ? (1 << (BITS - 1)) - 1 - index : (1 << (BITS - 1)) + index;
-}
-
-template <int BITS, int DIM>
-__global__ void __launch_bounds__(32 * WARPS) encode(const __grid_constant__ tq_cuda_encode_args a)
-{
-    constexpr int N = DIM / TQ_ENCODE_LANES;
-    constexpr int HALF = 1 << (BITS - 1);
-    constexpr int ROW_BYTES = 2 + (BITS == 3 ? (2 * DIM + 7) / 8 + (DIM + 7) / 8 : (BITS * DIM + 7) / 8);
-    __shared__ block_memory<BITS, DIM> s;
-    const int lane = threadIdx.x % 32;
-    const int l = lane % TQ_ENCODE_LANES;
+    encoder<FORMAT> &e = *(encoder<FORMAT> *)shared;
     const int mine = threadIdx.x / TQ_ENCODE_LANES;
-    for (int i = threadIdx.x; i < 2 * HALF; i += 32 * WARPS) {
-        s.centroids[i] = a.centroids[i];
-        s.thresholds[i] = i < HALF ? a.thresholds[HALF - 1 + i] : 0;
+    e.load(a.code);
+    for (int64_t first = (int64_t)blockIdx.x * TQ_ENCODE_VECTORS; first < a.n;
+         first += (int64_t)gridDim.x * TQ_ENCODE_VECTORS) {
+        float y[DIM / TQ_ENCODE_LANES];
+        const int64_t index = first + mine;
+        const float sum_squares =
+            tq_read_rotated<DIM>(a, min(index, a.n - 1), threadIdx.x % TQ_ENCODE_LANES, e.work(mine), y);
+        e.encode(a.code, y, sum_squares, 0, index < a.n ? a.rows + index * encoder<FORMAT>::ROW_BYTES : nullptr);
+    }
+}
+
+/* What the threads of a page share beside an encoder. */
+template <int FORMAT> struct page_memory {
+    encoder<FORMAT> e;
+    float mean[2 * DIM];
+    __align__(4) uint8_t rows[TQ_CUDA_PAGE * encoder<FORMAT>::ROW_BYTES];
+};
+
+/* The mean of 64 rotated vectors, rounded to f16: the sum in the order of tokens is rotated. */
+TQ_DEVICE void find_mean(const __half *exact, const tq_cuda_rotation &rotation, float *mean, uint16_t *out)
+{
+    for (int j = threadIdx.x; j < DIM; j += TQ_ENCODE_THREADS) {
+        float sum = 0;
+        for (int t = 0; t < TQ_CUDA_PAGE; t++) {
+            sum = __fadd_rn(sum, __half2float(exact[t * DIM + j]));
+        }
+        mean[j] = sum;
     }
     __syncthreads();
-    for (int64_t first = (int64_t)blockIdx.x * VECTORS; first < a.n; first += (int64_t)gridDim.x * VECTORS) {
-        const int64_t index = min(first + mine, a.n - 1);
-        float y[N];
-        const float sum_squares =
-            tq_read_rotated<DIM>(a, index, l, s.work + (tq_paley_order(DIM) == 1 ? 0 : mine * 2 * DIM), y);
-        const float norm = __fsqrt_rn(sum_squares);
-        float best_alignment = 0, best_yc = 0, best_cc = 0;
-        uint32_t best[(N + 3) / 4], codes[(N + 3) / 4];
-        for (int g = 0; g < a.n_gains; g++) {
-            const float limit = __fdiv_rn(norm, a.gains[g]);
-            float levels[N], scaled[BITS <= 4 ? HALF : 1];
-            if (BITS <= 4) {
-#pragma unroll
-                for (int t = 1; t < HALF; t++) {
-                    scaled[t] = __fmul_rn(s.thresholds[t], limit);
-                }
-            }
-#pragma unroll
-            for (int i = 0; i < N; i++) {
-                const int index_of =
-                    BITS <= 4 ? nearest_of_few<BITS>(scaled, y[i]) : nearest<BITS>(s.thresholds, limit, y[i]);
-                levels[i] = s.centroids[index_of];
-                codes[i / 4] = (i % 4 == 0 ? 0 : codes[i / 4]) | (uint32_t)index_of << 8 * (i % 4);
-            }
-            const float yc = tq_dot<N>(y, levels);
-            const float cc = tq_dot<N>(levels, levels);
-            const float alignment = a.n_gains > 1 ? tq_alignment_of(yc, cc) : 0;
-            if (g == 0 || alignment > best_alignment) {
-                best_alignment = alignment;
-                best_yc = yc;
-                best_cc = cc;
-#pragma unroll
-                for (int i = 0; i < (N + 3) / 4; i++) {
-                    best[i] = codes[i];
-                }
-            }
+    if (threadIdx.x < 32) {
+        const float *y = tq_rotate_warp<DIM>(mean, mean + DIM, rotation.signs, rotation.paley, threadIdx.x);
+        for (int j = threadIdx.x; j < DIM; j += 32) {
+            out[j] = tq_half_bits(__fmul_rn(y[j], 1.0f / TQ_CUDA_PAGE));
         }
-        const bool zero = sum_squares < TQ_SMALLEST_SQUARES;
-        const uint16_t scale = zero ? 0 : tq_half_bits(tq_scale_of(a.scale_mode, DIM, best_yc, best_cc, norm));
-#pragma unroll
-        for (int i = 0; i < N; i += 2) {
-            const uint32_t two = scale == 0 ? 0 : best[i / 4] >> 8 * (i % 4);
-            *(uint16_t *)&s.codes[mine][16 * (i / 2) + 2 * l] = (uint16_t)two;
-        }
-        if (l == 0) {
-            s.scales[mine] = scale;
-        }
-        __syncwarp();
-        if (first + mine < a.n) {
-            uint8_t *row = a.rows + index * ROW_BYTES;
-            if (l == 0) {
-                row[0] = (uint8_t)scale;
-                row[1] = (uint8_t)(scale >> 8);
-            }
-            for (int eight = l; eight < DIM / 8; eight += TQ_ENCODE_LANES) {
-                constexpr int LOW = BITS == 3 ? 2 : BITS;
-                if (BITS == 8) {
-                    for (int i = 0; i < 8; i++) {
-                        row[2 + 8 * eight + i] = s.codes[mine][8 * eight + i];
-                    }
-                    continue;
-                }
-                const uint32_t packed = tq_pack_eight(s.codes[mine] + 8 * eight, 0, LOW);
-#pragma unroll
-                for (int i = 0; i < LOW; i++) {
-                    row[2 + LOW * eight + i] = (uint8_t)(packed >> 8 * i);
-                }
-                if (BITS == 3) {
-                    row[2 + DIM / 4 + eight] = (uint8_t)tq_pack_eight(s.codes[mine] + 8 * eight, 2, 1);
-                }
-            }
-        }
-        __syncwarp();
+    }
+    __syncthreads();
+}
+
+/* What stays exact of a first page. */
+TQ_DEVICE void keep_sinks(const __half *exact, __half *sinks, int first, int n_sinks)
+{
+    for (int i = first * DIM + threadIdx.x; i < n_sinks * DIM; i += TQ_ENCODE_THREADS) {
+        sinks[i] = exact[i];
     }
 }
 
-template <int DIM> int launch(const tq_cuda_encode_args &a)
+template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a, uint8_t *shared)
 {
-    const int64_t blocks = (a.n + VECTORS - 1) / VECTORS;
-    const int grid = (int)(blocks < 132 * 64 ? blocks : 132 * 64);
-    const cudaStream_t stream = (cudaStream_t)a.stream;
-    switch (a.format) {
-    case 11:
-        encode<1, DIM><<<grid, 32 * WARPS, 0, stream>>>(a);
-        break;
-    case 12:
-        encode<2, DIM><<<grid, 32 * WARPS, 0, stream>>>(a);
-        break;
-    case 13:
-        encode<3, DIM><<<grid, 32 * WARPS, 0, stream>>>(a);
-        break;
-    case 14:
-        encode<4, DIM><<<grid, 32 * WARPS, 0, stream>>>(a);
-        break;
-    case 18:
-        encode<8, DIM><<<grid, 32 * WARPS, 0, stream>>>(a);
-        break;
-    default:
-        return TQ_CUDA_NO_KERNEL;
+    constexpr int ROW_BYTES = encoder<FORMAT>::ROW_BYTES;
+    page_memory<FORMAT> &s = *(page_memory<FORMAT> *)shared;
+    const auto &page = a.pages[blockIdx.x];
+    const int head = blockIdx.y;
+    const int mine = threadIdx.x / TQ_ENCODE_LANES;
+    const __half *exact = (const __half *)page.exact + (2 * head + a.place.values) * TQ_CUDA_PAGE * DIM;
+    uint8_t *record = page.records + (int64_t)head * a.place.record_bytes;
+    uint16_t *stored_mean = (uint16_t *)(record + a.place.mean);
+    s.e.load(a.code);
+    if (page.sinks != nullptr) {
+        keep_sinks(exact, (__half *)page.sinks + (2 * head + a.place.values) * page.n_sinks * DIM, page.first,
+                   page.n_sinks);
     }
-    return (int)cudaGetLastError();
+    if (a.place.mean >= 0 && page.first == 0) {
+        find_mean(exact, a.code.rotation, s.mean, stored_mean);
+    }
+    for (int j = threadIdx.x; a.place.mean >= 0 && j < DIM; j += TQ_ENCODE_THREADS) {
+        s.mean[j] = __half2float(__ushort_as_half(stored_mean[j]));
+    }
+    tq_read_rows(FORMAT, DIM, a.place, record, page.first, s.rows);
+    __syncthreads();
+    for (int first = page.first; first < TQ_CUDA_PAGE; first += TQ_ENCODE_VECTORS) {
+        float y[DIM / TQ_ENCODE_LANES];
+        bool uncentred;
+        const int token = first + mine;
+        const float sum_squares = tq_read_centred<DIM>(exact, min(token, TQ_CUDA_PAGE - 1), a.code.rotation,
+                                                       a.place.mean >= 0 ? s.mean : nullptr,
+                                                       threadIdx.x % TQ_ENCODE_LANES, s.e.work(mine), y, &uncentred);
+        s.e.encode(a.code, y, sum_squares, uncentred ? TQ_CUDA_UNCENTRED : 0,
+                   token < TQ_CUDA_PAGE ? s.rows + token * ROW_BYTES : nullptr);
+    }
+    __syncthreads();
+    tq_write_rows(FORMAT, DIM, a.place, s.rows, record);
 }
 
 } // namespace
 
-extern "C" int tq_cuda_lloyd_encode(const tq_cuda_encode_args *args)
-{
-    switch (args->dim) {
-#define X(DIM)                                                                                                         \
-    case DIM:                                                                                                          \
-        return launch<DIM>(*args);
-        TQ_CUDA_DIMS(X)
-#undef X
-    default:
-        return TQ_CUDA_NO_KERNEL;
+extern __shared__ __align__(16) uint8_t tq_encode_shared[];
+
+#define X(FORMAT)                                                                                                      \
+    extern "C" __device__ int tq_encode_##FORMAT##_shared = sizeof(encoder<FORMAT>);                                   \
+    extern "C" __global__ void __launch_bounds__(TQ_ENCODE_THREADS)                                                    \
+        tq_encode_##FORMAT(const __grid_constant__ tq_cuda_encode_args a)                                              \
+    {                                                                                                                  \
+        encode_rows<FORMAT>(a, tq_encode_shared);                                                                      \
     }
-}
+X(18)
+#define X_PAGES(FORMAT)                                                                                                \
+    X(FORMAT)                                                                                                          \
+    extern "C" __device__ int tq_encode_pages_##FORMAT##_shared = sizeof(page_memory<FORMAT>);                         \
+    extern "C" __global__ void __launch_bounds__(TQ_ENCODE_THREADS)                                                    \
+        tq_encode_pages_##FORMAT(const __grid_constant__ tq_cuda_pages_args a)                                         \
+    {                                                                                                                  \
+        encode_pages<FORMAT>(a, tq_encode_shared);                                                                     \
+    }
+X_PAGES(11)
+X_PAGES(12)
+X_PAGES(13)
+X_PAGES(14)
+X_PAGES(32)
+X_PAGES(33)
+X_PAGES(34)
+#undef X_PAGES
+#undef X

@@ -9,8 +9,14 @@
 
 #include "kernels/cuda/args_cuda.h"
 #include "kernels/cuda/device_cuda.h"
+#include "kernels/cuda/layout_cuda.h"
 
-enum { TQ_ENCODE_LANES = 8 };
+enum {
+    TQ_ENCODE_LANES = 8,
+    TQ_ENCODE_WARPS = 4, /* Of a block. */
+    TQ_ENCODE_THREADS = 32 * TQ_ENCODE_WARPS,
+    TQ_ENCODE_VECTORS = 4 * TQ_ENCODE_WARPS
+};
 
 constexpr float TQ_SMALLEST_SQUARES = 0x1p-126f;
 
@@ -165,8 +171,17 @@ template <int DIM> TQ_DEVICE void tq_read_vector(const void *x, int dtype, int64
     }
 }
 
-/* Four vectors of a warp, eight lanes each, rotated, and the squared norm of each. `work` is for dims that need it:
- * 2 DIM floats for each vector. */
+/* Four vectors of a warp, eight lanes each. `work` is for dims that need it: 2 DIM floats for each vector. */
+template <int DIM> TQ_DEVICE void tq_rotate_four(float *y, const tq_cuda_rotation &rotation, int l, float *work)
+{
+    if (tq_paley_order(DIM) == 1) {
+        tq_rotate_lanes<DIM>(y, rotation.signs, l);
+    } else {
+        tq_rotate_shared<DIM>(y, rotation, l, work);
+    }
+}
+
+/* A vector for a row of its own: rotated, and its squared norm. */
 template <int DIM>
 TQ_DEVICE float tq_read_rotated(const tq_cuda_encode_args &a, int64_t index, int l, float *work, float *y)
 {
@@ -180,12 +195,36 @@ TQ_DEVICE float tq_read_rotated(const tq_cuda_encode_args &a, int64_t index, int
         }
         sum_squares = tq_dot<DIM / TQ_ENCODE_LANES>(y, y);
     }
-    if (tq_paley_order(DIM) == 1) {
-        tq_rotate_lanes<DIM>(y, a.rotation.signs, l);
-    } else {
-        tq_rotate_shared<DIM>(y, a.rotation, l, work);
-    }
+    tq_rotate_four<DIM>(y, a.code.rotation, l, work);
     return sum_squares;
+}
+
+/* A vector of a page, as src/page_codec.c prepares it: rotated, the mean (null: none) taken off if that makes it
+ * shorter, and its squared norm, which is measured rotated. */
+template <int DIM>
+TQ_DEVICE float tq_read_centred(const void *x, int64_t index, const tq_cuda_rotation &rotation, const float *mean, int l,
+                                float *work, float *y, bool *uncentred)
+{
+    constexpr int N = DIM / TQ_ENCODE_LANES;
+    tq_read_vector<DIM>(x, TQ_CUDA_F16, index, l, y);
+    tq_rotate_four<DIM>(y, rotation, l, work);
+    float sum_squares = tq_dot<N>(y, y);
+    *uncentred = false;
+    if (mean != nullptr) {
+        float centred[N];
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            centred[i] = __fsub_rn(y[i], mean[16 * (i / 2) + 2 * l + i % 2]);
+        }
+        const float shorter = tq_dot<N>(centred, centred);
+        *uncentred = !(shorter < sum_squares);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            y[i] = *uncentred ? y[i] : centred[i];
+        }
+        sum_squares = *uncentred ? sum_squares : shorter;
+    }
+    return __fdiv_rn(sum_squares, (float)DIM);
 }
 
 /* `width` bits of eight codes from `shift` on, as bits of a row: 8 width of them. */

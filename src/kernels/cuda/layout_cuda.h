@@ -26,15 +26,22 @@
 #ifndef TQ_LAYOUT_CUDA_H
 #define TQ_LAYOUT_CUDA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #if defined(__CUDACC__)
-#define TQ_CUDA_BOTH   __host__ __device__ __forceinline__
+#define TQ_CUDA_HERE   __host__ __device__ __forceinline__
+#define TQ_CUDA_BOTH   TQ_CUDA_HERE constexpr
 #define TQ_CUDA_UNROLL _Pragma("unroll")
 #else
-#define TQ_CUDA_BOTH inline
 #define TQ_CUDA_UNROLL
+#if defined(__cplusplus)
+#define TQ_CUDA_HERE inline
+#define TQ_CUDA_BOTH inline constexpr
+#else
+#define TQ_CUDA_BOTH static inline
+#endif
 #endif
 
 enum {
@@ -45,49 +52,62 @@ enum {
 };
 
 /* A format is known by its number in turboquant.h: 11..14 turbo1..turbo4, 32..34 turbo2t..turbo4t. */
-TQ_CUDA_BOTH constexpr bool tq_cuda_is_trellis(int format)
+TQ_CUDA_BOTH bool tq_cuda_is_trellis(int format)
 {
     return format >= 30;
 }
 
-TQ_CUDA_BOTH constexpr int tq_cuda_bits(int format)
+TQ_CUDA_BOTH int tq_cuda_bits(int format)
 {
     return format % 10;
 }
 
-TQ_CUDA_BOTH constexpr int tq_cuda_padded(int dim)
+/* Bytes that a level is looked up as, see lookup_cuda.h. */
+TQ_CUDA_BOTH int tq_cuda_planes(int format)
+{
+    return format == 13 || format == 14 ? 2 : 1;
+}
+
+enum { TQ_CUDA_FINE = 64 }; /* Steps of the second plane in one of the first. */
+
+TQ_CUDA_BOTH int tq_cuda_padded(int dim)
 {
     return (dim + 31) / 32 * 32;
 }
 
 /* Bytes of a stage's words of one side. */
-TQ_CUDA_BOTH constexpr int tq_cuda_words_bytes(int format, int dim)
+TQ_CUDA_BOTH int tq_cuda_words_bytes(int format, int dim)
 {
     return 4 * tq_cuda_padded(dim) * tq_cuda_bits(format);
 }
 
+/* Bytes of one side in a record. */
+TQ_CUDA_BOTH int tq_cuda_side_bytes(int format, int dim, bool mean)
+{
+    return 2 * (tq_cuda_words_bytes(format, dim) + TQ_CUDA_SCALES) + (mean ? 2 * dim : 0);
+}
+
 /* Where the parts of a record lie. Keys and values have the same dim. */
-struct tq_cuda_record {
+typedef struct tq_cuda_record {
     int k_words, v_words, k_scales, v_scales, mean; /* Within a stage. */
     int stage_bytes[2];
     int bytes;
-};
+} tq_cuda_record;
 
-TQ_CUDA_BOTH constexpr tq_cuda_record tq_cuda_record_of(int k_format, int v_format, int dim, bool k_mean, bool v_mean)
+TQ_CUDA_BOTH tq_cuda_record tq_cuda_record_of(int k_format, int v_format, int dim, bool k_mean, bool v_mean)
 {
-    tq_cuda_record r{};
-    r.v_words = tq_cuda_words_bytes(k_format, dim);
-    r.k_scales = r.v_words + tq_cuda_words_bytes(v_format, dim);
-    r.v_scales = r.k_scales + TQ_CUDA_SCALES;
-    r.mean = r.v_scales + TQ_CUDA_SCALES;
-    r.stage_bytes[0] = r.mean + (k_mean ? 2 * dim : 0);
-    r.stage_bytes[1] = r.mean + (v_mean ? 2 * dim : 0);
-    r.bytes = r.stage_bytes[0] + r.stage_bytes[1];
-    return r;
+    const int v_words = tq_cuda_words_bytes(k_format, dim);
+    const int k_scales = v_words + tq_cuda_words_bytes(v_format, dim);
+    const int v_scales = k_scales + TQ_CUDA_SCALES;
+    const int mean = v_scales + TQ_CUDA_SCALES;
+    const int first = mean + (k_mean ? 2 * dim : 0);
+    const int second = mean + (v_mean ? 2 * dim : 0);
+    const tq_cuda_record record = {0, v_words, k_scales, v_scales, mean, {first, second}, first + second};
+    return record;
 }
 
 /* Byte of word w of a lane's n: four words side by side for 16-byte loads, then two, then one. */
-TQ_CUDA_BOTH constexpr int tq_cuda_word_at(int n, int lane, int w)
+TQ_CUDA_BOTH int tq_cuda_word_at(int n, int lane, int w)
 {
     const int whole = n / 4 * 4;
     return w < whole                     ? w / 4 * 512 + lane * 16 + w % 4 * 4
@@ -95,11 +115,12 @@ TQ_CUDA_BOTH constexpr int tq_cuda_word_at(int n, int lane, int w)
                                          : (n - 1) * 128 + lane * 4;
 }
 
+#if defined(__cplusplus)
 /* A place of one bit of a code: nibble i of a word. */
-struct tq_cuda_place {
+typedef struct tq_cuda_place {
     int word;
     int bit; /* Of the nibble. */
-};
+} tq_cuda_place;
 
 /* Bit b of the codes of chunk (c, k). The bits of a Lloyd-Max code are those of the index; of a trellis code u, then n.
  *
@@ -110,7 +131,7 @@ struct tq_cuda_place {
  *              turbo2t: n like u; turbo3t, turbo4t: n's low bits of chunks 2 and 0 share a word, of 3 and 1 another;
  *              turbo4t: its high bit, inverted, like u. Its low bits are inverted where the high bit is 0, which
  *              halves the table: level(~idx) = -level(idx). */
-TQ_CUDA_BOTH constexpr tq_cuda_place tq_cuda_place_of(int format, int C, int c, int k, int b)
+TQ_CUDA_BOTH tq_cuda_place tq_cuda_place_of(int format, int C, int c, int k, int b)
 {
     const int bits = tq_cuda_bits(format);
     if (!tq_cuda_is_trellis(format)) {
@@ -127,12 +148,12 @@ TQ_CUDA_BOTH constexpr tq_cuda_place tq_cuda_place_of(int format, int C, int c, 
 }
 
 /* The token and (padded) coordinate of code i of chunk (c, k) of a lane. */
-struct tq_cuda_where {
+typedef struct tq_cuda_where {
     int token;
     int coordinate;
-};
+} tq_cuda_where;
 
-TQ_CUDA_BOTH constexpr tq_cuda_where tq_cuda_where_of(bool values, int C, int lane, int c, int k, int i)
+TQ_CUDA_BOTH tq_cuda_where tq_cuda_where_of(bool values, int C, int lane, int c, int k, int i)
 {
     const int g = lane / 4;
     const int h = lane % 4;
@@ -143,7 +164,7 @@ TQ_CUDA_BOTH constexpr tq_cuda_where tq_cuda_where_of(bool values, int C, int la
 /* --- rows and words ------------------------------------------------------------------------------------------------
  * The code of coordinate j as the bits tq_cuda_place_of counts. `codes` is a row behind its scale. */
 
-TQ_CUDA_BOTH unsigned tq_cuda_row_code(int format, int dim, const uint8_t *codes, int j)
+TQ_CUDA_HERE unsigned tq_cuda_row_code(int format, int dim, const uint8_t *codes, int j)
 {
     const int bits = tq_cuda_bits(format);
     unsigned code = 0;
@@ -163,7 +184,7 @@ TQ_CUDA_BOTH unsigned tq_cuda_row_code(int format, int dim, const uint8_t *codes
 }
 
 /* Between a code and what words store: its own inverse. */
-TQ_CUDA_BOTH unsigned tq_cuda_stored_code(int format, unsigned code)
+TQ_CUDA_HERE unsigned tq_cuda_stored_code(int format, unsigned code)
 {
     if (format != 34) {
         return code;
@@ -172,7 +193,7 @@ TQ_CUDA_BOTH unsigned tq_cuda_stored_code(int format, unsigned code)
 }
 
 /* Inverse of the above: the first bit tells which it was. */
-TQ_CUDA_BOTH unsigned tq_cuda_restored_code(int format, unsigned stored)
+TQ_CUDA_HERE unsigned tq_cuda_restored_code(int format, unsigned stored)
 {
     if (format != 34) {
         return stored;
@@ -182,7 +203,7 @@ TQ_CUDA_BOTH unsigned tq_cuda_restored_code(int format, unsigned stored)
 
 /* The stored code of a padded coordinate. Behind the end of a trellis row lie its last six coded bits once more, where
  * coordinate 0 looks for them. */
-TQ_CUDA_BOTH unsigned tq_cuda_padded_code(int format, int dim, const uint8_t *codes, int coordinate)
+TQ_CUDA_HERE unsigned tq_cuda_padded_code(int format, int dim, const uint8_t *codes, int coordinate)
 {
     if (coordinate < dim) {
         return tq_cuda_stored_code(format, tq_cuda_row_code(format, dim, codes, coordinate));
@@ -195,7 +216,7 @@ TQ_CUDA_BOTH unsigned tq_cuda_padded_code(int format, int dim, const uint8_t *co
 }
 
 /* Word w of a lane, from 32 rows of a stage. */
-TQ_CUDA_BOTH uint32_t tq_cuda_pack_word(int format, int dim, bool values, const uint8_t *rows, int row_bytes, int lane,
+TQ_CUDA_HERE uint32_t tq_cuda_pack_word(int format, int dim, bool values, const uint8_t *rows, int row_bytes, int lane,
                                         int w)
 {
     const int C = tq_cuda_padded(dim) / 32;
@@ -215,7 +236,7 @@ TQ_CUDA_BOTH uint32_t tq_cuda_pack_word(int format, int dim, bool values, const 
 }
 
 /* The code of one coordinate of one token, from the words of a stage. */
-TQ_CUDA_BOTH unsigned tq_cuda_unpack_code(int format, int dim, bool values, const uint8_t *words, int token,
+TQ_CUDA_HERE unsigned tq_cuda_unpack_code(int format, int dim, bool values, const uint8_t *words, int token,
                                           int coordinate)
 {
     const int C = tq_cuda_padded(dim) / 32;
@@ -233,4 +254,5 @@ TQ_CUDA_BOTH unsigned tq_cuda_unpack_code(int format, int dim, bool values, cons
     return tq_cuda_restored_code(format, stored);
 }
 
+#endif /* __cplusplus */
 #endif /* TQ_LAYOUT_CUDA_H */

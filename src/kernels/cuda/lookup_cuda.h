@@ -17,15 +17,10 @@
 #ifndef TQ_LOOKUP_CUDA_H
 #define TQ_LOOKUP_CUDA_H
 
+#include "kernels/cuda/args_cuda.h"
 #include "kernels/cuda/layout_cuda.h"
 
-/* t[1] is for chunks 2 and 3 of formats whose selectors have another order there, and for the second plane of others. */
-struct tq_cuda_lookup {
-    uint32_t t[2][4];
-    float step;
-};
-
-TQ_CUDA_BOTH uint32_t tq_cuda_prmt(uint32_t low, uint32_t high, uint32_t selector)
+TQ_CUDA_HERE uint32_t tq_cuda_prmt(uint32_t low, uint32_t high, uint32_t selector)
 {
 #if defined(__CUDA_ARCH__)
     uint32_t r;
@@ -43,31 +38,20 @@ TQ_CUDA_BOTH uint32_t tq_cuda_prmt(uint32_t low, uint32_t high, uint32_t selecto
 #endif
 }
 
-TQ_CUDA_BOTH constexpr int tq_cuda_pairs(int format)
+TQ_CUDA_BOTH int tq_cuda_pairs(int format)
 {
     return format == 14 || format == 33 ? 2 : 1;
 }
 
-TQ_CUDA_BOTH constexpr int tq_cuda_planes(int format)
-{
-#if defined(TQ_CUDA_ONE_PLANE)
-    return 1;
-#else
-    return format == 13 || format == 14 ? 2 : 1;
-#endif
-}
-
-enum { TQ_CUDA_FINE = 64 }; /* Steps of the second plane in one of the first. */
-
 /* The lane that holds the coordinates before those of `lane`. */
-TQ_CUDA_BOTH constexpr int tq_cuda_lane_before(bool values, int lane)
+TQ_CUDA_BOTH int tq_cuda_lane_before(bool values, int lane)
 {
     return values ? (lane + 28) % 32 : lane / 4 * 4 + (lane + 3) % 4;
 }
 
 /* x[6 + c] = word c of the plane of u, x[6 - d] = that word 0 d coordinates earlier: from the lane's own words and
  * those of the lane before. */
-template <bool VALUES, int C> TQ_CUDA_BOTH void tq_cuda_delay(const uint32_t *own, const uint32_t *before, uint32_t *x)
+template <bool VALUES, int C> TQ_CUDA_HERE void tq_cuda_delay(const uint32_t *own, const uint32_t *before, uint32_t *x)
 {
     TQ_CUDA_UNROLL
     for (int c = 0; c < C; c++) {
@@ -88,7 +72,7 @@ template <bool VALUES, int C> TQ_CUDA_BOTH void tq_cuda_delay(const uint32_t *ow
 
 /* Selectors of the four chunks of c; `x` is for trellis codes. */
 template <int FORMAT, int C>
-TQ_CUDA_BOTH void tq_cuda_selectors(const uint32_t *words, const uint32_t *x, int c, uint32_t *select)
+TQ_CUDA_HERE void tq_cuda_selectors(const uint32_t *words, const uint32_t *x, int c, uint32_t *select)
 {
     const uint32_t M1 = 0x11111111U, M3 = 0x33333333U, M5 = 0x55555555U, M7 = 0x77777777U;
     if (FORMAT == 11) {
@@ -141,7 +125,7 @@ TQ_CUDA_BOTH void tq_cuda_selectors(const uint32_t *words, const uint32_t *x, in
 
 /* One plane of the bytes of chunk (c, k): codes 0..3 in r[0], 4..7 in r[1]; with PAIRS = 2 to be added to r[2], r[3]. */
 template <int FORMAT, int C>
-TQ_CUDA_BOTH void tq_cuda_bytes(const tq_cuda_lookup &lookup, const uint32_t *words, int c, int k, int plane,
+TQ_CUDA_HERE void tq_cuda_bytes(const tq_cuda_table &lookup, const uint32_t *words, int c, int k, int plane,
                                 uint32_t select, uint32_t *r)
 {
     const uint32_t *t = lookup.t[tq_cuda_is_trellis(FORMAT) ? k / 2 : plane];

@@ -7,8 +7,7 @@
 
 #include "kernels/cuda/attend_cuda.h"
 
-template <int DIM>
-__global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge_kernel(const __grid_constant__ tq_cuda_attend_args a)
+template <int DIM> TQ_DEVICE void tq_merge_block(const tq_cuda_attend_args &a)
 {
     __shared__ __align__(16) float sums[TQ_ATTEND_WARPS][2][DIM]; /* Exact, encoded. */
     __shared__ float warp_weights[TQ_ATTEND_WARPS];
@@ -77,7 +76,10 @@ __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge_kernel(const __gri
         }
         work[0][i] = sum;
     }
-    const float *plain = tq_unrotate_warp<DIM>(work[0], work[1], a.v_rotation.signs, a.v_rotation.paley, lane);
+    const float *plain = work[0]; /* Zeros, if nothing is encoded in this cache. */
+    if (a.v_rotation.signs != nullptr) {
+        plain = tq_unrotate_warp<DIM>(work[0], work[1], a.v_rotation.signs, a.v_rotation.paley, lane);
+    }
     float *out = a.out + query.index * a.out_token_stride + query.head * a.out_head_stride;
     for (int i = lane; i < DIM; i += 32) {
         float sum = plain[i];

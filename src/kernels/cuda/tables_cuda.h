@@ -4,7 +4,8 @@
 #ifndef TQ_TABLES_CUDA_H
 #define TQ_TABLES_CUDA_H
 
-#include "kernels/cuda/lookup_cuda.h"
+#include "kernels/cuda/args_cuda.h"
+#include "kernels/cuda/layout_cuda.h"
 #include "kernels/kernels.h"
 
 #include <math.h>
@@ -101,30 +102,30 @@ static inline void tq_cuda_fill_table(const int *v, uint32_t *t)
     }
 }
 
-static inline tq_cuda_lookup tq_cuda_lloyd_lookup(const tq_code *code)
+static inline tq_cuda_table tq_cuda_lloyd_table(const tq_code *code)
 {
-    tq_cuda_lookup lookup;
+    tq_cuda_table table;
     int planes[2][16];
     const int n = 1 << code->bits;
-    lookup.step = (float)tq_cuda_fit_levels(code, planes[0], planes[1]);
+    table.step = (float)tq_cuda_fit_levels(code, planes[0], planes[1]);
     for (int plane = 0; plane < 2; plane++) {
         if (n == 16) {
-            tq_cuda_split_table(planes[plane], lookup.t[plane]);
+            tq_cuda_split_table(planes[plane], table.t[plane]);
             continue;
         }
         for (int i = n; i < 16; i++) {
             planes[plane][i] = planes[plane][i % n];
         }
-        tq_cuda_fill_table(planes[plane], lookup.t[plane]);
+        tq_cuda_fill_table(planes[plane], table.t[plane]);
     }
-    return lookup;
+    return table;
 }
 
-static inline tq_cuda_lookup tq_cuda_trellis_lookup(const tq_code *code)
+static inline tq_cuda_table tq_cuda_trellis_table(const tq_code *code)
 {
-    tq_cuda_lookup lookup;
+    tq_cuda_table table;
     const int n = 2 << code->bits;
-    lookup.step = code->trellis.step;
+    table.step = code->trellis.step;
     for (int set = 0; set < 2; set++) {
         int entry[16];
         for (int i = 0; i < 16; i++) {
@@ -132,17 +133,17 @@ static inline tq_cuda_lookup tq_cuda_trellis_lookup(const tq_code *code)
             entry[i] = code->trellis.k[n == 32 ? 16 + index : index % n];
         }
         if (n == 16) {
-            tq_cuda_split_table(entry, lookup.t[set]);
+            tq_cuda_split_table(entry, table.t[set]);
         } else {
-            tq_cuda_fill_table(entry, lookup.t[set]);
+            tq_cuda_fill_table(entry, table.t[set]);
         }
     }
-    return lookup;
+    return table;
 }
 
-static inline tq_cuda_lookup tq_cuda_make_lookup(const tq_code *code)
+static inline tq_cuda_table tq_cuda_make_table(const tq_code *code)
 {
-    return code->trellis.bits != 0 ? tq_cuda_trellis_lookup(code) : tq_cuda_lloyd_lookup(code);
+    return code->trellis.bits != 0 ? tq_cuda_trellis_table(code) : tq_cuda_lloyd_table(code);
 }
 
 #endif /* TQ_TABLES_CUDA_H */

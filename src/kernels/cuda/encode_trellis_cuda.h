@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Vectors to rows of the trellis formats, byte for byte as src/kernels/scalar/trellis_encode_scalar.c makes them; the
+ * Rows of the trellis formats, byte for byte as src/kernels/scalar/trellis_encode_scalar.c makes them; the
  * Viterbi algorithm in integers, one warp to a vector.
  *
  * Lane L holds the metrics of states 2L and 2L + 1. Both come from states L and L + 32, which lanes L / 2 and
@@ -11,18 +11,14 @@
  *
  * Decisions are two ballots a step, even states and odd ones, in shared memory. The costs of all coordinates are
  * computed before, a coordinate to a lane. Read and rotated are four vectors at once, as in encode_cuda.h. */
+#ifndef TQ_ENCODE_TRELLIS_CUDA_H
+#define TQ_ENCODE_TRELLIS_CUDA_H
+
 #include "kernels/cuda/encode_cuda.h"
 
-#if !defined(TQ_CUDA_DIMS)
-#define TQ_CUDA_DIMS(X) X(64) X(80) X(96) X(112) X(128) X(192) X(256)
-#endif
+enum { TQ_WINDOW = 40, TQ_NORMALISE_EVERY = 32, TQ_FORBIDDEN = 20000, TQ_MOST = 65535 };
 
-namespace
-{
-
-enum { WARPS = 4, WINDOW = 40, NORMALISE_EVERY = 32, FORBIDDEN = 20000, MOST = 65535 };
-
-template <int DIM> struct warp_memory {
+template <int DIM> struct tq_trellis_memory {
     float y[4][DIM];
     union {
         float work[4][2 * DIM]; /* For the rotation. */
@@ -40,20 +36,20 @@ template <int DIM> struct warp_memory {
 
 /* Errors of all subsets at all coordinates. */
 template <int BITS, int DIM>
-__device__ __forceinline__ void find_costs(const tq_cuda_encode_args &a, warp_memory<DIM> &s, int lane)
+TQ_DEVICE void tq_find_costs(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, int lane)
 {
     for (int t = lane; t < DIM; t += 32) {
         const int x = s.x[t];
         uint32_t cost[4];
-        uint32_t least = MOST;
+        uint32_t least = TQ_MOST;
 #pragma unroll
         for (int subset = 0; subset < 4; subset++) {
-            uint32_t error = MOST;
+            uint32_t error = TQ_MOST;
 #pragma unroll
             for (int i = subset; i < 2 << BITS; i += 4) {
                 error = min(error, (uint32_t)abs(x - (int)a.target[i]));
             }
-            error = min(error << (BITS - 2), (uint32_t)MOST);
+            error = min(error << (BITS - 2), (uint32_t)TQ_MOST);
             cost[subset] = error * error >> 16;
             least = min(least, cost[subset]);
         }
@@ -66,28 +62,28 @@ __device__ __forceinline__ void find_costs(const tq_cuda_encode_args &a, warp_me
 }
 
 /* Metrics of states 2L and 2L + 1. */
-struct metrics {
+struct tq_metrics {
     uint32_t even;
     uint32_t odd;
 };
 
 /* One coordinate; `a` and `b` are the costs of the two subsets of this lane. */
-__device__ __forceinline__ uint2 advance(metrics &m, uint32_t a, uint32_t b, int lane)
+TQ_DEVICE uint2 tq_advance(tq_metrics &m, uint32_t a, uint32_t b, int lane)
 {
     const uint32_t both = m.even | m.odd << 16;
     const uint32_t half = (lane & 1) != 0 ? 0x4432 : 0x4410;
     const uint32_t low = __byte_perm(__shfl_sync(TQ_WARP, both, lane / 2), 0, half);
     const uint32_t high = __byte_perm(__shfl_sync(TQ_WARP, both, 16 + lane / 2), 0, half);
-    const uint32_t even0 = min(low + a, (uint32_t)MOST);
-    const uint32_t even1 = min(high + b, (uint32_t)MOST);
-    const uint32_t odd0 = min(low + b, (uint32_t)MOST);
-    const uint32_t odd1 = min(high + a, (uint32_t)MOST);
+    const uint32_t even0 = min(low + a, (uint32_t)TQ_MOST);
+    const uint32_t even1 = min(high + b, (uint32_t)TQ_MOST);
+    const uint32_t odd0 = min(low + b, (uint32_t)TQ_MOST);
+    const uint32_t odd1 = min(high + a, (uint32_t)TQ_MOST);
     m.even = min(even0, even1);
     m.odd = min(odd0, odd1);
     return make_uint2(__ballot_sync(TQ_WARP, even1 < even0), __ballot_sync(TQ_WARP, odd1 < odd0));
 }
 
-__device__ __forceinline__ void normalise(metrics &m)
+TQ_DEVICE void tq_normalise(tq_metrics &m)
 {
     const uint32_t least = __reduce_min_sync(TQ_WARP, min(m.even, m.odd));
     m.even -= least;
@@ -95,32 +91,32 @@ __device__ __forceinline__ void normalise(metrics &m)
 }
 
 /* The state before the decision at `d` that led to `state`. */
-__device__ __forceinline__ uint32_t came_from(uint2 d, uint32_t state)
+TQ_DEVICE uint32_t tq_came_from(uint2 d, uint32_t state)
 {
     const uint32_t second = ((state & 1) != 0 ? d.y : d.x) >> (state >> 1) & 1;
     return state / 2 + 32 * second;
 }
 
-/* The state at the seam of the best path over the last WINDOW coordinates and the first ones. */
-template <int DIM> __device__ __forceinline__ uint32_t find_seam(warp_memory<DIM> &s, int at_a, int at_b, int lane)
+/* The state at the seam of the best path over the last TQ_WINDOW coordinates and the first ones. */
+template <int DIM> TQ_DEVICE uint32_t tq_find_seam(tq_trellis_memory<DIM> &s, int at_a, int at_b, int lane)
 {
-    metrics m = {0, 0};
-    for (int step = 0; step < 2 * WINDOW; step++) {
-        const int t = step < WINDOW ? DIM - WINDOW + step : step - WINDOW;
-        const uint2 decision = advance(m, s.search.cost[t][at_a], s.search.cost[t][at_b], lane);
-        if (lane == 0 && step >= WINDOW) {
-            s.search.decision[step - WINDOW] = decision;
+    tq_metrics m = {0, 0};
+    for (int step = 0; step < 2 * TQ_WINDOW; step++) {
+        const int t = step < TQ_WINDOW ? DIM - TQ_WINDOW + step : step - TQ_WINDOW;
+        const uint2 decision = tq_advance(m, s.search.cost[t][at_a], s.search.cost[t][at_b], lane);
+        if (lane == 0 && step >= TQ_WINDOW) {
+            s.search.decision[step - TQ_WINDOW] = decision;
         }
-        if ((step + 1) % NORMALISE_EVERY == 0) {
-            normalise(m);
+        if ((step + 1) % TQ_NORMALISE_EVERY == 0) {
+            tq_normalise(m);
         }
     }
     __syncwarp();
     const uint32_t least =
         __reduce_min_sync(TQ_WARP, min(m.even << 6 | (uint32_t)(2 * lane), m.odd << 6 | (uint32_t)(2 * lane + 1)));
     uint32_t state = least & 63;
-    for (int step = WINDOW - 1; step >= 0; step--) {
-        state = came_from(s.search.decision[step], state);
+    for (int step = TQ_WINDOW - 1; step >= 0; step--) {
+        state = tq_came_from(s.search.decision[step], state);
     }
     __syncwarp();
     return state;
@@ -128,16 +124,16 @@ template <int DIM> __device__ __forceinline__ uint32_t find_seam(warp_memory<DIM
 
 /* From the seam round to the seam: the coded bits. */
 template <int DIM>
-__device__ __forceinline__ void go_round(warp_memory<DIM> &s, uint32_t seam, int at_a, int at_b, int lane)
+TQ_DEVICE void tq_go_round(tq_trellis_memory<DIM> &s, uint32_t seam, int at_a, int at_b, int lane)
 {
-    metrics m = {seam == 2U * lane ? 0U : FORBIDDEN, seam == 2U * lane + 1 ? 0U : FORBIDDEN};
+    tq_metrics m = {seam == 2U * lane ? 0U : TQ_FORBIDDEN, seam == 2U * lane + 1 ? 0U : TQ_FORBIDDEN};
     for (int t = 0; t < DIM; t++) {
-        const uint2 decision = advance(m, s.search.cost[t][at_a], s.search.cost[t][at_b], lane);
+        const uint2 decision = tq_advance(m, s.search.cost[t][at_a], s.search.cost[t][at_b], lane);
         if (lane == 0) {
             s.search.decision[t] = decision;
         }
-        if ((t + 1) % NORMALISE_EVERY == 0) {
-            normalise(m);
+        if ((t + 1) % TQ_NORMALISE_EVERY == 0) {
+            tq_normalise(m);
         }
     }
     __syncwarp();
@@ -145,7 +141,7 @@ __device__ __forceinline__ void go_round(warp_memory<DIM> &s, uint32_t seam, int
     uint32_t word = 0;
     for (int t = DIM - 1; t >= 0; t--) {
         word |= (state & 1) << t % 32;
-        state = came_from(s.search.decision[t], state);
+        state = tq_came_from(s.search.decision[t], state);
         if (t % 32 == 0) {
             if (lane == 0) {
                 s.coded[1 + t / 32] = word;
@@ -161,7 +157,7 @@ __device__ __forceinline__ void go_round(warp_memory<DIM> &s, uint32_t seam, int
 
 /* Cells: of the levels that the coded bits leave to choose from, the nearest. */
 template <int BITS, int DIM>
-__device__ __forceinline__ void choose_cells(const tq_cuda_encode_args &a, warp_memory<DIM> &s, int lane)
+TQ_DEVICE void tq_choose_cells(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, int lane)
 {
     for (int t = lane; t < DIM; t += 32) {
         const int at = 32 + t - 6;
@@ -189,7 +185,7 @@ __device__ __forceinline__ void choose_cells(const tq_cuda_encode_args &a, warp_
 }
 
 /* <y, levels> in lanes 0-15 and <levels, levels> in lanes 16-31, in the order of exact.h. */
-template <int DIM> __device__ __forceinline__ float two_dots(const warp_memory<DIM> &s, const float *y, int lane)
+template <int DIM> TQ_DEVICE float tq_two_dots(const tq_trellis_memory<DIM> &s, const float *y, int lane)
 {
     const float *other = lane < 16 ? y : s.levels;
     float sum = 0;
@@ -204,8 +200,8 @@ template <int DIM> __device__ __forceinline__ float two_dots(const warp_memory<D
 }
 
 template <int BITS, int DIM>
-__device__ __forceinline__ void encode_one(const tq_cuda_encode_args &a, warp_memory<DIM> &s, const float *y,
-                                           float sum_squares, int lane, uint8_t *row)
+TQ_DEVICE void tq_trellis_encode(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, const float *y,
+                                 float sum_squares, uint16_t flag, int lane, uint8_t *row)
 {
     constexpr int ROW_BYTES = 2 + BITS * ((DIM + 7) / 8);
     const int s0 = __popc(2 * lane & 026) & 1; /* Subsets of this lane's branches. */
@@ -221,11 +217,11 @@ __device__ __forceinline__ void encode_one(const tq_cuda_encode_args &a, warp_me
             s.x[t] = (int16_t)fminf(fmaxf(rintf(__fmul_rn(y[t], factor)), -32767.0f), 32767.0f);
         }
         __syncwarp();
-        find_costs<BITS, DIM>(a, s, lane);
-        const uint32_t seam = find_seam<DIM>(s, at_a, at_b, lane);
-        go_round<DIM>(s, seam, at_a, at_b, lane);
-        choose_cells<BITS, DIM>(a, s, lane);
-        const float sum = two_dots<DIM>(s, y, lane);
+        tq_find_costs<BITS, DIM>(a, s, lane);
+        const uint32_t seam = tq_find_seam<DIM>(s, at_a, at_b, lane);
+        tq_go_round<DIM>(s, seam, at_a, at_b, lane);
+        tq_choose_cells<BITS, DIM>(a, s, lane);
+        const float sum = tq_two_dots<DIM>(s, y, lane);
         const float yc = __fmul_rn(__shfl_sync(TQ_WARP, sum, 0), a.step);
         const float cc = __fmul_rn(__shfl_sync(TQ_WARP, sum, 16), __fmul_rn(a.step, a.step));
         const float alignment = tq_alignment_of(yc, cc);
@@ -241,71 +237,12 @@ __device__ __forceinline__ void encode_one(const tq_cuda_encode_args &a, warp_me
     const uint16_t scale = tq_half_bits(best_scale);
     if (row != nullptr) {
         for (int i = lane; i < ROW_BYTES; i += 32) {
-            row[i] = scale == 0 ? 0
-                     : i < 2    ? (uint8_t)(scale >> 8 * i)
+            row[i] = i < 2        ? (uint8_t)((scale | flag) >> 8 * i)
+                     : scale == 0 ? 0
                                 : (uint8_t)tq_pack_eight(s.best + (i - 2) % (DIM / 8) * 8, (i - 2) / (DIM / 8), 1);
         }
     }
     __syncwarp();
 }
 
-template <int BITS, int DIM>
-__global__ void __launch_bounds__(32 * WARPS) encode(const __grid_constant__ tq_cuda_encode_args a)
-{
-    constexpr int ROW_BYTES = 2 + BITS * ((DIM + 7) / 8);
-    extern __shared__ __align__(16) uint8_t shared[];
-    warp_memory<DIM> &s = ((warp_memory<DIM> *)shared)[threadIdx.x / 32];
-    const int lane = threadIdx.x % 32;
-    const int l = lane % TQ_ENCODE_LANES;
-    const int64_t warps = (int64_t)gridDim.x * WARPS;
-    for (int64_t first = 4 * ((int64_t)blockIdx.x * WARPS + threadIdx.x / 32); first < a.n; first += 4 * warps) {
-        float y[DIM / TQ_ENCODE_LANES];
-        const float sum_squares =
-            tq_read_rotated<DIM>(a, min(first + lane / TQ_ENCODE_LANES, a.n - 1), l, s.work[lane / TQ_ENCODE_LANES], y);
-#pragma unroll
-        for (int i = 0; i < DIM / TQ_ENCODE_LANES; i += 2) {
-            *(float2 *)&s.y[lane / TQ_ENCODE_LANES][16 * (i / 2) + 2 * l] = make_float2(y[i], y[i + 1]);
-        }
-        __syncwarp();
-        for (int v = 0; v < 4; v++) {
-            uint8_t *row = first + v < a.n ? a.rows + (first + v) * ROW_BYTES : nullptr;
-            encode_one<BITS, DIM>(a, s, s.y[v], __shfl_sync(TQ_WARP, sum_squares, v * TQ_ENCODE_LANES), lane, row);
-        }
-    }
-}
-
-template <int BITS, int DIM> int launch(const tq_cuda_encode_args &a)
-{
-    const int bytes = WARPS * (int)sizeof(warp_memory<DIM>);
-    const int64_t blocks = (a.n + 4 * WARPS - 1) / (4 * WARPS);
-    const int grid = (int)(blocks < 132 * 32 ? blocks : 132 * 32);
-    const cudaError_t status =
-        cudaFuncSetAttribute(encode<BITS, DIM>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-    if (status != cudaSuccess) {
-        return (int)status;
-    }
-    encode<BITS, DIM><<<grid, 32 * WARPS, bytes, (cudaStream_t)a.stream>>>(a);
-    return (int)cudaGetLastError();
-}
-
-} // namespace
-
-extern "C" int tq_cuda_lloyd_encode(const tq_cuda_encode_args *args);
-
-int tq_cuda_encode(const tq_cuda_encode_args *args)
-{
-    if (args->format < 30) {
-        return tq_cuda_lloyd_encode(args);
-    }
-    switch (args->dim) {
-#define X(DIM)                                                                                                         \
-    case DIM:                                                                                                          \
-        return args->format == 32   ? launch<2, DIM>(*args)                                                            \
-               : args->format == 33 ? launch<3, DIM>(*args)                                                            \
-                                    : launch<4, DIM>(*args);
-        TQ_CUDA_DIMS(X)
-#undef X
-    default:
-        return TQ_CUDA_NO_KERNEL;
-    }
-}
+#endif /* TQ_ENCODE_TRELLIS_CUDA_H */
