@@ -24,7 +24,8 @@ typedef struct tq_side {
     size_t rows_at; /* An encoded head: f16 mean of its rotated vectors, if it has one, then 64 rows at a multiple
                        of 64. */
     size_t encoded_bytes;
-    void *on_device; /* What a device's kernels need of it; null otherwise. */
+    size_t device_bytes; /* The same on a device, which has a layout of its own. */
+    void *on_device;     /* What a device's kernels need of it; null otherwise. */
 } tq_side;
 
 /* The formats of keys and values, of a layer or of an encoded page. */
@@ -110,8 +111,8 @@ static inline void tq_track_touch(tq_track *track, size_t index)
 /* --- Where things lie in blocks ------------------------------------------------------------------------------------
  */
 
-/* Bytes of a block; `form` matters for encoded ones only. */
-static inline size_t tq_block_bytes(const tq_cache *cache, tq_form form, tq_block kind)
+/* Bytes of a block in the host's layout; `form` matters for encoded ones only. */
+static inline size_t tq_host_block_bytes(const tq_cache *cache, tq_form form, tq_block kind)
 {
     const tq_cache_desc *desc = &cache->desc;
     const size_t token = (size_t)2 * (desc->head_dim_k + desc->head_dim_v);
@@ -119,6 +120,14 @@ static inline size_t tq_block_bytes(const tq_cache *cache, tq_form form, tq_bloc
                         : kind == TQ_BLOCK_EXACT ? TQ_PAGE_TOKENS * token
                                                  : desc->sink_tokens * token;
     return desc->n_kv_heads * head;
+}
+
+/* Bytes of a block where the cache has it. */
+static inline size_t tq_block_bytes(const tq_cache *cache, tq_form form, tq_block kind)
+{
+    return cache->device != NULL && kind == TQ_BLOCK_ENCODED
+               ? cache->desc.n_kv_heads * (form.k->device_bytes + form.v->device_bytes)
+               : tq_host_block_bytes(cache, form, kind);
 }
 
 /* Exact keys of one head in a block of `tokens` tokens; its values follow. */

@@ -42,6 +42,12 @@ typedef struct tq_device_ops {
     void (*free)(tq_device *device, tq_cache *cache, size_t bytes, uint8_t *block);
     void (*copy)(tq_device *device, tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes);
 
+    /* Copies a block to the host, in the host's layout, and back; waits for the device. */
+    tq_status (*read_block)(tq_device *device, const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block,
+                            uint8_t *host);
+    tq_status (*write_block)(tq_device *device, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
+                             uint8_t *block);
+
     /* Room for n_pages in what the device knows of a track, in track->on_device. */
     tq_status (*track_reserve)(tq_device *device, tq_cache *cache, tq_track *track, size_t n_pages);
     void (*track_free)(tq_device *device, tq_cache *cache, tq_track *track);

@@ -123,11 +123,21 @@ tq_status tq_cuda_form_open(tq_device *device, tq_side *k, tq_side *v);
 void tq_cuda_side_close(tq_device *device, tq_side *side);
 size_t tq_cuda_side_size(tq_format format, size_t dim, bool has_mean);
 
+/* Where the keys or values of a form lie in its records. */
+tq_cuda_side_place tq_cuda_place_of_side(tq_form form, bool values);
+
 /* The format whose kernels serve a side: without codes, any will do for the exact tokens. */
 static inline tq_format tq_cuda_kernel_format(const tq_side *side)
 {
     return side->codec->family == TQ_FAMILY_HALF ? TQ_FORMAT_TURBO4 : side->codec->desc.format;
 }
+
+/* --- transfer.c ---------------------------------------------------------------------------------------------------- */
+
+tq_status tq_cuda_read_block(tq_device *device, const tq_cache *cache, tq_form form, tq_block kind,
+                             const uint8_t *block, uint8_t *host);
+tq_status tq_cuda_write_block(tq_device *device, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
+                              uint8_t *block);
 
 /* --- steps.c, attention.c ------------------------------------------------------------------------------------------ */
 void tq_cuda_encode(tq_device *device, const tq_device_step *step, tq_page *const *pages);

@@ -14,6 +14,17 @@ size_t tq_cuda_side_size(tq_format format, size_t dim, bool has_mean)
     return format == TQ_FORMAT_F16 ? TQ_PAGE_TOKENS * 2 * dim : (size_t)tq_cuda_side_bytes(format, (int)dim, has_mean);
 }
 
+tq_cuda_side_place tq_cuda_place_of_side(tq_form form, bool values)
+{
+    const tq_cuda_record r = tq_cuda_record_of(form.k->codec->desc.format, form.v->codec->desc.format, (int)form.k->codec->code.dim,
+                                               form.k->has_mean, form.v->has_mean);
+    const tq_cuda_side_place keys = {r.k_words, r.k_scales, form.k->has_mean ? r.mean : -1, r.stage_bytes[0], r.bytes,
+                                     0};
+    const tq_cuda_side_place all_values = {
+        r.v_words, r.v_scales, form.v->has_mean ? r.stage_bytes[0] + r.mean : -1, r.stage_bytes[0], r.bytes, 1};
+    return values ? all_values : keys;
+}
+
 /* Copies floats behind those that are there; their address on the device, null for none. */
 static const float *place(const tq_cuda_side *side, float *floats, size_t *n, const float *from, size_t count)
 {

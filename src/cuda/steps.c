@@ -32,17 +32,6 @@ static void copy_page(tq_cuda_device *device, const tq_device_step *step, const 
     }
 }
 
-static tq_cuda_side_place place_of(tq_form form, size_t dim, bool values)
-{
-    const tq_cuda_record r = tq_cuda_record_of(form.k->codec->desc.format, form.v->codec->desc.format, (int)dim,
-                                               form.k->has_mean, form.v->has_mean);
-    const tq_cuda_side_place keys = {r.k_words, r.k_scales, form.k->has_mean ? r.mean : -1, r.stage_bytes[0], r.bytes,
-                                     0};
-    const tq_cuda_side_place all_values = {
-        r.v_words, r.v_scales, form.v->has_mean ? r.stage_bytes[0] + r.mean : -1, r.stage_bytes[0], r.bytes, 1};
-    return values ? all_values : keys;
-}
-
 static void launch_pages(tq_cuda_device *device, const tq_device_step *step, tq_cuda_pages_args *args)
 {
     const tq_side *sides[2] = {step->form.k, step->form.v};
@@ -51,7 +40,7 @@ static void launch_pages(tq_cuda_device *device, const tq_device_step *step, tq_
         const tq_cuda_side *own = sides[values]->on_device;
         const size_t format = tq_format_index(sides[values]->codec->desc.format);
         args->code = own->code;
-        args->place = place_of(step->form, step->cache->desc.head_dim_k, values == 1);
+        args->place = tq_cuda_place_of_side(step->form, values == 1);
         tq_cuda_run(device, &module_of(step)->encode_pages[format], grid, THREADS, step->stream, args, false);
     }
     args->n_pages = 0;

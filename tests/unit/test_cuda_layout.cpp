@@ -7,6 +7,7 @@ extern "C" {
 #include "codec.h"
 #include "support.h"
 }
+#include "kernels/cuda/lookup_cuda.h"
 #include "kernels/cuda/tables_cuda.h"
 
 #include <cmath>
@@ -98,7 +99,7 @@ template <int FORMAT, int DIM, bool VALUES> void check_levels()
 {
     constexpr int C = DIM / 32;
     const fixture f(FORMAT, DIM, VALUES);
-    const tq_cuda_lookup lookup = tq_cuda_make_lookup(&f.codec->code);
+    const tq_cuda_table lookup = tq_cuda_make_table(&f.codec->code);
     std::vector<std::vector<float>> expected(TQ_CUDA_STAGE, std::vector<float>((size_t)DIM));
     tq_kernels kernels;
     assert_status(tq_kernels_select("scalar", &kernels), TQ_OK);

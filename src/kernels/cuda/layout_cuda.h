@@ -40,6 +40,7 @@
 #define TQ_CUDA_HERE inline
 #define TQ_CUDA_BOTH inline constexpr
 #else
+#define TQ_CUDA_HERE static inline
 #define TQ_CUDA_BOTH static inline
 #endif
 #endif
@@ -115,12 +116,17 @@ TQ_CUDA_BOTH int tq_cuda_word_at(int n, int lane, int w)
                                          : (n - 1) * 128 + lane * 4;
 }
 
-#if defined(__cplusplus)
 /* A place of one bit of a code: nibble i of a word. */
 typedef struct tq_cuda_place {
     int word;
     int bit; /* Of the nibble. */
 } tq_cuda_place;
+
+TQ_CUDA_BOTH tq_cuda_place tq_cuda_place_at(int word, int bit)
+{
+    const tq_cuda_place place = {word, bit};
+    return place;
+}
 
 /* Bit b of the codes of chunk (c, k). The bits of a Lloyd-Max code are those of the index; of a trellis code u, then n.
  *
@@ -135,16 +141,16 @@ TQ_CUDA_BOTH tq_cuda_place tq_cuda_place_of(int format, int C, int c, int k, int
 {
     const int bits = tq_cuda_bits(format);
     if (!tq_cuda_is_trellis(format)) {
-        return bits == 1   ? tq_cuda_place{c, k}
-               : bits == 2 ? tq_cuda_place{2 * c + k % 2, k / 2 * 2 + b}
-               : bits == 4 ? tq_cuda_place{4 * c + k, b}
-               : k < 3     ? tq_cuda_place{3 * c + k, b}
-                           : tq_cuda_place{3 * c + b, 3};
+        return bits == 1   ? tq_cuda_place_at(c, k)
+               : bits == 2 ? tq_cuda_place_at(2 * c + k % 2, k / 2 * 2 + b)
+               : bits == 4 ? tq_cuda_place_at(4 * c + k, b)
+               : k < 3     ? tq_cuda_place_at(3 * c + k, b)
+                           : tq_cuda_place_at(3 * c + b, 3);
     }
-    return b == 0      ? tq_cuda_place{c, k}
-           : bits == 2 ? tq_cuda_place{C + c, k}
-           : b == 3    ? tq_cuda_place{3 * C + c, k}
-                       : tq_cuda_place{(k % 2 + 1) * C + c, (k < 2 ? 2 : 0) + b - 1};
+    return b == 0      ? tq_cuda_place_at(c, k)
+           : bits == 2 ? tq_cuda_place_at(C + c, k)
+           : b == 3    ? tq_cuda_place_at(3 * C + c, k)
+                       : tq_cuda_place_at((k % 2 + 1) * C + c, (k < 2 ? 2 : 0) + b - 1);
 }
 
 /* The token and (padded) coordinate of code i of chunk (c, k) of a lane. */
@@ -157,8 +163,9 @@ TQ_CUDA_BOTH tq_cuda_where tq_cuda_where_of(bool values, int C, int lane, int c,
 {
     const int g = lane / 4;
     const int h = lane % 4;
-    return values ? tq_cuda_where{8 * (i / 2) + 2 * h + i % 2, 4 * C * g + C * k + c}
-                  : tq_cuda_where{8 * k + g, 8 * C * h + C * i + c};
+    const tq_cuda_where value = {8 * (i / 2) + 2 * h + i % 2, 4 * C * g + C * k + c};
+    const tq_cuda_where key = {8 * k + g, 8 * C * h + C * i + c};
+    return values ? value : key;
 }
 
 /* --- rows and words ------------------------------------------------------------------------------------------------
@@ -254,5 +261,4 @@ TQ_CUDA_HERE unsigned tq_cuda_unpack_code(int format, int dim, bool values, cons
     return tq_cuda_restored_code(format, stored);
 }
 
-#endif /* __cplusplus */
 #endif /* TQ_LAYOUT_CUDA_H */
