@@ -249,7 +249,8 @@ tq_status tq_cache_estimate(const tq_context *context, const tq_cache_desc *desc
     if (status != TQ_OK) {
         return status;
     }
-    const tq_cache shape = {.desc = resolved, .device = context->device, .window_pages = tq_pages_of(resolved.recent_tokens)};
+    const tq_cache shape = {
+        .desc = resolved, .device = context->device, .window_pages = tq_pages_of(resolved.recent_tokens)};
     const size_t encoded = n_tokens > 0 ? tq_encoded_pages(&shape, n_tokens - 1) : 0;
     const size_t dropped = encoded > 0 ? encoded - 1 : 0;
     const size_t blocks[TQ_BLOCK_KINDS] = {[TQ_BLOCK_EXACT] = tq_pages_of(n_tokens) - dropped,

@@ -5,8 +5,8 @@
 #define _GNU_SOURCE /* secure_getenv */
 #endif
 
-#include "device.h"
 #include "desc.h"
+#include "device.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Devices: which there are, and what a step of a cache is made of there. Pages and tokens are counted here as in store.c
- * and forward.c; a step of many sequences is a launch for all of them where they take the same step. */
+ * Devices: which there are, and what a step of a cache is made of there. Pages and tokens are counted here as in
+ * store.c and forward.c; a step of many sequences is a launch for all of them where they take the same step. */
 #include "device.h"
 
 #if defined(TQ_CUDA)

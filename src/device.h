@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Between the objects and a backend that has memory of its own. On such a device the blocks of pages are addresses there,
- * tokens and queries come from there, and work is queued on a stream: the calls return before it is done.
+ * Between the objects and a backend that has memory of its own. On such a device the blocks of pages are addresses
+ * there, tokens and queries come from there, and work is queued on a stream: the calls return before it is done.
  *
  * All but the calls that return a status leave a failure in the device, where tq_device_status finds it: after that,
  * nothing on the device can be trusted, and every call on a cache returns TQ_ERR_BACKEND. */
@@ -60,8 +60,8 @@ typedef struct tq_device_ops {
      * first + i * n_tokens of kv. */
     void (*store)(tq_device *device, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
 
-    /* Attends the newest n_tokens of each track; those of track i begin at token first + i * n_tokens of args. Arguments
-     * have been checked and strides resolved. */
+    /* Attends the newest n_tokens of each track; those of track i begin at token first + i * n_tokens of args.
+     * Arguments have been checked and strides resolved. */
     tq_status (*attend)(tq_device *device, const tq_device_step *step, const tq_attention *args, size_t first,
                         size_t n_tokens);
 } tq_device_ops;

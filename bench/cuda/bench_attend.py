@@ -18,7 +18,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from device import *
 
-PAGE = 64
 started = time.time()
 
 
@@ -116,26 +115,33 @@ def packed_caller(f, dim, group, batch, heads, ctx, means, window, n_buffers, q,
     key = (f, means)
     if key not in keep:
         keep[key] = [random_records(batch * pages_each * heads, f, f, dim, means) for _ in range(n_buffers)]
-    table = torch.randperm(batch * pages_each, device="cuda").int().view(batch, pages_each)
-    lens = torch.full((batch,), ctx + 1, dtype=torch.int32, device="cuda")
-    slots = window + 2
-    exact = torch.randn(batch * slots, heads, 2, PAGE, dim, device="cuda").half()
-    exact_table = torch.arange(batch * slots, device="cuda").int().view(batch, slots)
-    calls = []
+    size = record_bytes(f, f, dim, means, means)
+    exact = torch.randn(batch, window + 2, heads, 2, PAGE, dim, device="cuda").half()
+    chunks = [(s, min(MOST_SEQS, batch - s)) for s in range(0, batch, MOST_SEQS)]
+    calls, parts, tables = [], None, []
     for pages in keep[key]:
-        a = base_args(codec, codec, batch, heads, group, 1, means, means, dim**-0.5)
-        a.window_pages, a.n_tokens, a.pages, a.page_table, a.page_table_stride = window, ptr(lens), ptr(pages), ptr(table), pages_each
-        a.exact, a.exact_table, a.exact_table_stride, a.exact_slots = ptr(exact), ptr(exact_table), slots, slots
-        set_io(a, q, out)
-        a.only_loads = int(only_loads)
-        splits = kernels.tq_cuda_plan_splits(ctypes.byref(a), ctx, torch.cuda.get_device_properties(0).multi_processor_count)
-        a.n_splits = max(1, int(splits * mul))
-        calls.append(a)
-    part = torch.empty(kernels.tq_cuda_partial_floats(ctypes.byref(calls[0])), device="cuda")
-    for a in calls:
-        a.partials = ptr(part)
-    keep[(f, means, mul, only_loads, window)] = (table, lens, exact, exact_table, part, codec)
-    return lambda i: attend(calls[i])
+        table = torch.zeros(batch, pages_each + 1, 2, dtype=torch.int64)
+        table[:, :pages_each, 0] = pages.data_ptr() + torch.randperm(batch * pages_each).view(batch, -1) * heads * size
+        for s in range(batch):
+            for i in range(window + 1):
+                table[s, pages_each - i, 1] = exact[s, i].data_ptr()
+        tables.append(table.cuda())
+        call = []
+        for first, n in chunks:
+            a = base_args(codec, codec, n, heads, group, 1, means, means, dim**-0.5)
+            for s in range(n):
+                a.views[s].table = tables[-1][first + s].data_ptr()
+                a.views[s].n_tokens, a.views[s].n_encoded = ctx + 1, ctx - PAGE * window
+            set_io(a, q[first:], out[first:])
+            a.only_loads = int(only_loads)
+            splits = plan_splits(a, pages_each, n * pages_each * heads * size, torch.cuda.get_device_properties(0).multi_processor_count)
+            a.n_splits = max(1, int(splits * mul))
+            parts = torch.empty(partial_floats(a), device="cuda") if parts is None else parts
+            a.partials = ptr(parts)
+            call.append(a)
+        calls.append(call)
+    keep[(f, means, mul, only_loads, window)] = (tables, exact, parts, codec)
+    return lambda i: [attend(a, f, f) for a in calls[i]]
 
 
 def fp16_callers(dim, group, batch, heads, ctx, n_buffers, q16, keep):

@@ -14,22 +14,6 @@ import torch
 from device import *
 
 
-def encoder(codec, dtype):
-    a = EncodeArgs()
-    centroids, thresholds = torch.zeros(256), torch.zeros(256)
-    harness.harness_encode_args(codec.fmt, codec.dim, ctypes.byref(a), P(centroids.data_ptr()), P(thresholds.data_ptr()))
-    keep = (centroids.cuda(), thresholds.cuda())
-    a.dim, a.format, a.dtype, a.rotation = codec.dim, codec.fmt, dtype, codec.rotation
-    a.centroids, a.thresholds = ptr(keep[0]), ptr(keep[1])
-
-    def encode(x, rows):
-        a.n, a.x, a.rows, a.stream = x.shape[0], ptr(x), ptr(rows), stream()
-        check(kernels.tq_cuda_encode(ctypes.byref(a)), "encode")
-
-    encode.keep = keep
-    return encode
-
-
 def scalar_rows(codec, x):
     x = x.cpu().contiguous()
     rows = torch.empty(x.shape[0], codec.row_bytes, dtype=torch.uint8)
@@ -77,15 +61,14 @@ def main():
             wrong, total = 0, 0
             for dtype, x in ((torch.float32, odd_vectors(dim, 20000)), (torch.float16, torch.randn(args.vectors, dim, device="cuda").half()), (torch.bfloat16, torch.randn(5001, dim, device="cuda").bfloat16())):
                 x = x.to(dtype).cuda()
-                encode = encoder(codec, {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}[dtype])
                 rows = torch.full((x.shape[0], codec.row_bytes), 0xAB, dtype=torch.uint8, device="cuda")
-                encode(x, rows)
+                codec.encode(x, rows)
                 torch.cuda.synchronize()
                 if dtype == torch.float16:
                     a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
                     a.record()
                     for _ in range(3):
-                        encode(x, rows)
+                        codec.encode(x, rows)
                     b.record()
                     b.synchronize()
                     us = a.elapsed_time(b) * 1e3 / 3

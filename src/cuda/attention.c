@@ -124,8 +124,8 @@ static tq_cuda_attend_args describe(const tq_device_step *step, const tq_attenti
                                 .k_mean = step->form.k->has_mean,
                                 .v_mean = step->form.v->has_mean,
                                 .sink_tokens = (int)desc->sink_tokens,
-                                .sliding_window = attention->sliding_window > INT32_MAX ? 0
-                                                                                        : (int)attention->sliding_window,
+                                .sliding_window =
+                                    attention->sliding_window > INT32_MAX ? 0 : (int)attention->sliding_window,
                                 .scale = attention->scale,
                                 .soft_cap = attention->soft_cap,
                                 .q_dtype = attention->q_dtype,
@@ -157,7 +157,7 @@ tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_a
         return tq_fail(base->context, TQ_ERR_UNSUPPORTED,
                        "cuda: rotated queries and outputs, and skip_below, are not for caches on devices");
     }
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     tq_cuda_patch(device, step);
     for (size_t from = 0; status == TQ_OK && from < step->n_tracks; from += TQ_CUDA_SEQS) {
         const size_t n = step->n_tracks - from < TQ_CUDA_SEQS ? step->n_tracks - from : TQ_CUDA_SEQS;
@@ -168,6 +168,6 @@ tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_a
         }
         status = launch(device, step, &args);
     }
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
     return status;
 }

@@ -73,7 +73,8 @@ typedef struct tq_cuda_cache {
     size_t partial_floats;
 } tq_cuda_cache;
 
-/* --- open.c -------------------------------------------------------------------------------------------------------- */
+/* --- open.c --------------------------------------------------------------------------------------------------------
+ */
 
 /* True if this machine has a driver, and a device; the library has device code. */
 bool tq_cuda_is_usable(void);
@@ -81,9 +82,9 @@ bool tq_cuda_is_usable(void);
 /* TQ_OK; TQ_ERR_UNSUPPORTED (no driver, no such device, no code for it), TQ_ERR_OUT_OF_MEMORY, TQ_ERR_BACKEND. */
 tq_status tq_cuda_open(const tq_context *context, uint32_t ordinal, tq_device **device);
 
-/* Makes the device the thread's current one, and undoes it. */
-void tq_cuda_enter(tq_cuda_device *device);
-void tq_cuda_leave(tq_cuda_device *device);
+/* Makes the device the thread's current one, and undoes it if that went well. */
+bool tq_cuda_enter(tq_cuda_device *device);
+void tq_cuda_leave(tq_cuda_device *device, bool entered);
 
 /* A driver's error as a status, with its text in the log; 0 is TQ_OK. */
 tq_status tq_cuda_check(tq_cuda_device *device, int error, const char *what);
@@ -91,10 +92,14 @@ tq_status tq_cuda_check(tq_cuda_device *device, int error, const char *what);
 /* The same for what returns no status: the device remembers. */
 void tq_cuda_note(tq_cuda_device *device, int error, const char *what);
 
-/* --- modules.c ----------------------------------------------------------------------------------------------------- */
+/* --- modules.c -----------------------------------------------------------------------------------------------------
+ */
 
 /* The module of a head_dim, loaded if it is not: TQ_OK, TQ_ERR_UNSUPPORTED or TQ_ERR_BACKEND. */
 tq_status tq_cuda_load(tq_cuda_device *device, size_t dim, tq_cuda_module **module);
+
+/* A kernel by its name, with a number of bytes of shared memory; TQ_ERR_UNSUPPORTED if there is none. */
+tq_status tq_cuda_find(tq_cuda_device *device, const tq_cuda_module *module, const char *name, tq_cuda_kernel *kernel);
 
 /* The kernels of a form in place; TQ_ERR_UNSUPPORTED if the library was built without them. */
 tq_status tq_cuda_find_kernels(tq_cuda_device *device, tq_cuda_module *module, tq_format k, tq_format v);
@@ -105,7 +110,8 @@ void tq_cuda_unload(tq_cuda_device *device);
 void tq_cuda_run(tq_cuda_device *device, const tq_cuda_kernel *kernel, const unsigned grid[3], unsigned threads,
                  void *stream, const void *args, bool overlap);
 
-/* --- memory.c ------------------------------------------------------------------------------------------------------ */
+/* --- memory.c ------------------------------------------------------------------------------------------------------
+ */
 
 /* Memory that is freed with the cache. */
 tq_status tq_cuda_keep(tq_cuda_device *device, tq_cache *cache, size_t bytes, void **memory);
@@ -118,7 +124,8 @@ void tq_cuda_cache_close(tq_device *device, tq_cache *cache);
 tq_status tq_cuda_track_reserve(tq_device *device, tq_cache *cache, tq_track *track, size_t n_pages);
 void tq_cuda_track_free(tq_device *device, tq_cache *cache, tq_track *track);
 
-/* --- sides.c ------------------------------------------------------------------------------------------------------- */
+/* --- sides.c -------------------------------------------------------------------------------------------------------
+ */
 tq_status tq_cuda_form_open(tq_device *device, tq_side *k, tq_side *v);
 void tq_cuda_side_close(tq_device *device, tq_side *side);
 size_t tq_cuda_side_size(tq_format format, size_t dim, bool has_mean);
@@ -132,14 +139,16 @@ static inline tq_format tq_cuda_kernel_format(const tq_side *side)
     return side->codec->family == TQ_FAMILY_HALF ? TQ_FORMAT_TURBO4 : side->codec->desc.format;
 }
 
-/* --- transfer.c ---------------------------------------------------------------------------------------------------- */
+/* --- transfer.c ----------------------------------------------------------------------------------------------------
+ */
 
 tq_status tq_cuda_read_block(tq_device *device, const tq_cache *cache, tq_form form, tq_block kind,
                              const uint8_t *block, uint8_t *host);
 tq_status tq_cuda_write_block(tq_device *device, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
                               uint8_t *block);
 
-/* --- steps.c, attention.c ------------------------------------------------------------------------------------------ */
+/* --- steps.c, attention.c ------------------------------------------------------------------------------------------
+ */
 void tq_cuda_encode(tq_device *device, const tq_device_step *step, tq_page *const *pages);
 void tq_cuda_store(tq_device *device, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
 tq_status tq_cuda_attend(tq_device *device, const tq_device_step *step, const tq_attention *args, size_t first,

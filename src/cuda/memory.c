@@ -21,9 +21,9 @@ tq_status tq_cuda_keep(tq_cuda_device *device, tq_cache *cache, size_t bytes, vo
     if (slab == NULL) {
         return TQ_ERR_OUT_OF_MEMORY;
     }
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     const int error = device->driver.allocate(&slab->address, bytes);
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
     if (error != 0) {
         tq_release(allocator_of(device), slab);
         return tq_cuda_check(device, error, "allocating device memory");
@@ -132,12 +132,12 @@ void tq_cuda_free(tq_device *base, tq_cache *cache, size_t bytes, uint8_t *block
 void tq_cuda_copy(tq_device *base, tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes)
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
-    tq_cuda_enter(device);
-    tq_cuda_note(device,
-                 device->driver.copy((tq_cuda_address)(uintptr_t)to, (tq_cuda_address)(uintptr_t)from, bytes,
-                                     cache->stream),
-                 "copying a block");
-    tq_cuda_leave(device);
+    const bool entered = tq_cuda_enter(device);
+    tq_cuda_note(
+        device,
+        device->driver.copy((tq_cuda_address)(uintptr_t)to, (tq_cuda_address)(uintptr_t)from, bytes, cache->stream),
+        "copying a block");
+    tq_cuda_leave(device, entered);
 }
 
 tq_status tq_cuda_cache_open(tq_device *base, tq_cache *cache)
@@ -150,9 +150,9 @@ tq_status tq_cuda_cache_open(tq_device *base, tq_cache *cache)
     if (own == NULL) {
         return tq_fail(base->context, TQ_ERR_OUT_OF_MEMORY, "cuda: out of memory");
     }
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     const tq_status status = tq_cuda_load(device, cache->desc.head_dim_k, &own->module);
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
     if (status != TQ_OK) {
         tq_release(allocator_of(device), own);
         return status;
@@ -168,14 +168,14 @@ void tq_cuda_cache_close(tq_device *base, tq_cache *cache)
     if (own == NULL) {
         return;
     }
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     while (own->slabs != NULL) {
         tq_cuda_slab *slab = own->slabs;
         own->slabs = slab->next;
         device->driver.release(slab->address); /* Waits for what is still running. */
         tq_release(allocator_of(device), slab);
     }
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
     while (own->sizes != NULL) {
         tq_cuda_size *size = own->sizes;
         own->sizes = size->next;

@@ -69,7 +69,7 @@ void tq_cuda_unload(tq_cuda_device *device)
     }
 }
 
-static tq_status find_named(tq_cuda_device *device, tq_cuda_module *module, const char *name, tq_cuda_kernel *kernel)
+tq_status tq_cuda_find(tq_cuda_device *device, const tq_cuda_module *module, const char *name, tq_cuda_kernel *kernel)
 {
     if (kernel->function != NULL) {
         return TQ_OK;
@@ -90,12 +90,12 @@ tq_status tq_cuda_find_kernels(tq_cuda_device *device, tq_cuda_module *module, t
     tq_status status = TQ_OK;
     for (int tiles = 1; status == TQ_OK && tiles <= 2; tiles++) {
         snprintf(name, sizeof name, "tq_attend_%d_%d_%d", (int)k, (int)v, tiles);
-        status = find_named(device, module, name, &module->attend[k_index][v_index][tiles - 1]);
+        status = tq_cuda_find(device, module, name, &module->attend[k_index][v_index][tiles - 1]);
     }
     const tq_format formats[2] = {k, v};
     for (int i = 0; status == TQ_OK && i < 2; i++) {
         snprintf(name, sizeof name, "tq_encode_pages_%d", (int)formats[i]);
-        status = find_named(device, module, name, &module->encode_pages[tq_format_index(formats[i])]);
+        status = tq_cuda_find(device, module, name, &module->encode_pages[tq_format_index(formats[i])]);
     }
     return status;
 }

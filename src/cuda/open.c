@@ -42,15 +42,19 @@ void tq_cuda_note(tq_cuda_device *device, int error, const char *what)
     }
 }
 
-void tq_cuda_enter(tq_cuda_device *device)
+bool tq_cuda_enter(tq_cuda_device *device)
 {
-    tq_cuda_note(device, device->driver.context_push(device->primary), "making the device current");
+    const int error = device->driver.context_push(device->primary);
+    tq_cuda_note(device, error, "making the device current");
+    return error == 0;
 }
 
-void tq_cuda_leave(tq_cuda_device *device)
+void tq_cuda_leave(tq_cuda_device *device, bool entered)
 {
     void *own;
-    device->driver.context_pop(&own);
+    if (entered) {
+        device->driver.context_pop(&own);
+    }
 }
 
 /* Memory of the device, or memory that moves there on demand. */
@@ -58,10 +62,9 @@ static bool owns(tq_device *base, const void *memory)
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
     unsigned type = 0;
-    tq_cuda_enter(device);
-    const int error =
-        device->driver.pointer_attribute(&type, TQ_CUDA_MEMORY_TYPE, (tq_cuda_address)(uintptr_t)memory);
-    tq_cuda_leave(device);
+    const bool entered = tq_cuda_enter(device);
+    const int error = device->driver.pointer_attribute(&type, TQ_CUDA_MEMORY_TYPE, (tq_cuda_address)(uintptr_t)memory);
+    tq_cuda_leave(device, entered);
     return error == 0 && type == TQ_CUDA_DEVICE_MEMORY;
 }
 
@@ -70,9 +73,9 @@ static void close_device(tq_device *base)
     tq_cuda_device *device = (tq_cuda_device *)base;
     const tq_allocator allocator = base->context->allocator;
     if (device->primary != NULL) {
-        tq_cuda_enter(device);
+        const bool entered = tq_cuda_enter(device);
         tq_cuda_unload(device);
-        tq_cuda_leave(device);
+        tq_cuda_leave(device, entered);
         device->driver.context_release(device->handle);
     }
     tq_cuda_driver_close(&device->driver);
@@ -116,17 +119,20 @@ static tq_status find_device(tq_cuda_device *device, uint32_t ordinal)
                                "asking for the architecture");
     }
     if (status == TQ_OK && major < MIN_MAJOR) {
-        return tq_fail(device->base.context, TQ_ERR_UNSUPPORTED, "cuda: the device is older than compute capability 8.0");
+        return tq_fail(device->base.context, TQ_ERR_UNSUPPORTED,
+                       "cuda: the device is older than compute capability 8.0");
     }
     device->overlaps = major >= 9;
     if (status == TQ_OK) {
-        status = tq_cuda_check(
-            device, device->driver.device_attribute(&device->n_sms, TQ_CUDA_MULTIPROCESSORS, device->handle),
-            "asking for the multiprocessors");
+        status = tq_cuda_check(device,
+                               device->driver.device_attribute(&device->n_sms, TQ_CUDA_MULTIPROCESSORS, device->handle),
+                               "asking for the multiprocessors");
     }
     if (status == TQ_OK) {
-        status = tq_cuda_check(device, device->driver.context_retain(&device->primary, device->handle),
+        void *primary = NULL;
+        status = tq_cuda_check(device, device->driver.context_retain(&primary, device->handle),
                                "taking the device's context");
+        device->primary = status == TQ_OK ? primary : NULL;
     }
     return status;
 }

@@ -16,10 +16,10 @@ size_t tq_cuda_side_size(tq_format format, size_t dim, bool has_mean)
 
 tq_cuda_side_place tq_cuda_place_of_side(tq_form form, bool values)
 {
-    const tq_cuda_record r = tq_cuda_record_of(form.k->codec->desc.format, form.v->codec->desc.format, (int)form.k->codec->code.dim,
-                                               form.k->has_mean, form.v->has_mean);
-    const tq_cuda_side_place keys = {r.k_words, r.k_scales, form.k->has_mean ? r.mean : -1, r.stage_bytes[0], r.bytes,
-                                     0};
+    const tq_cuda_record r = tq_cuda_record_of(form.k->codec->desc.format, form.v->codec->desc.format,
+                                               (int)form.k->codec->code.dim, form.k->has_mean, form.v->has_mean);
+    const tq_cuda_side_place keys = {r.k_words,        r.k_scales, form.k->has_mean ? r.mean : -1,
+                                     r.stage_bytes[0], r.bytes,    0};
     const tq_cuda_side_place all_values = {
         r.v_words, r.v_scales, form.v->has_mean ? r.stage_bytes[0] + r.mean : -1, r.stage_bytes[0], r.bytes, 1};
     return values ? all_values : keys;
@@ -50,8 +50,7 @@ static void describe(const tq_codec *codec, tq_cuda_side *side, float *floats)
     memcpy(side->code.k, code->trellis.k, sizeof side->code.k);
     memcpy(side->code.target, code->trellis.target, sizeof side->code.target);
     side->code.rotation.signs = place(side, floats, &n, rotation->signs, rotation->dim);
-    side->code.rotation.paley =
-        place(side, floats, &n, rotation->paley, rotation->paley_order * rotation->paley_order);
+    side->code.rotation.paley = place(side, floats, &n, rotation->paley, rotation->paley_order * rotation->paley_order);
     side->code.centroids = place(side, floats, &n, code->centroids, levels);
     side->code.thresholds = place(side, floats, &n, code->thresholds, levels - 1);
     side->table = tq_cuda_make_table(code);
@@ -88,9 +87,10 @@ tq_status tq_cuda_form_open(tq_device *base, tq_side *k, tq_side *v)
     const bool k_half = k->codec->family == TQ_FAMILY_HALF;
     const bool v_half = v->codec->family == TQ_FAMILY_HALF;
     if (k_half != v_half) {
-        return tq_fail(base->context, TQ_ERR_UNSUPPORTED, "cuda: f16 must be the format of keys and values, or of none");
+        return tq_fail(base->context, TQ_ERR_UNSUPPORTED,
+                       "cuda: f16 must be the format of keys and values, or of none");
     }
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     tq_status status = open_side(device, k);
     if (status == TQ_OK) {
         status = open_side(device, v);
@@ -101,7 +101,7 @@ tq_status tq_cuda_form_open(tq_device *base, tq_side *k, tq_side *v)
     if (status == TQ_OK) {
         status = tq_cuda_find_kernels(device, module, tq_cuda_kernel_format(k), tq_cuda_kernel_format(v));
     }
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
     return status;
 }
 
@@ -112,9 +112,9 @@ void tq_cuda_side_close(tq_device *base, tq_side *side)
     if (own == NULL) {
         return;
     }
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     device->driver.release(own->memory);
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
     tq_release(&base->context->allocator, own);
     side->on_device = NULL;
 }

@@ -50,7 +50,7 @@ void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const 
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
     tq_cuda_pages_args args = {.n_kv_heads = (int)step->cache->desc.n_kv_heads};
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     for (size_t i = 0; i < step->n_tracks; i++) {
         const tq_page *page = pages[i];
         if (page != NULL && is_half(step->form.k)) {
@@ -68,7 +68,7 @@ void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const 
         }
     }
     launch_pages(device, step, &args);
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
 }
 
 /* --- tables --------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ void tq_cuda_store(tq_device *base, const tq_device_step *step, const tq_kv *kv,
                                .k_head_stride = (int64_t)kv->k_head_stride,
                                .v_token_stride = (int64_t)kv->v_token_stride,
                                .v_head_stride = (int64_t)kv->v_head_stride};
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     for (size_t i = 0; i < step->n_tracks; i++) {
         const tq_track *track = step->tracks[i];
         const tq_page *page = track->pages[track->n_tokens / P];
@@ -142,5 +142,5 @@ void tq_cuda_store(tq_device *base, const tq_device_step *step, const tq_kv *kv,
             args.n_seqs = 0;
         }
     }
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
 }

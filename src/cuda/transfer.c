@@ -11,18 +11,18 @@ enum { PAGE_ROWS = 64 * 130 }; /* Bytes of 64 rows: dim 256 and 4 bits at most. 
 
 static void download(tq_cuda_device *device, const tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes)
 {
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     tq_cuda_note(device, device->driver.synchronise(cache->stream), "waiting for the device");
     tq_cuda_note(device, device->driver.download(to, (tq_cuda_address)(uintptr_t)from, bytes), "reading a block");
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
 }
 
 static void upload(tq_cuda_device *device, const tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes)
 {
-    tq_cuda_enter(device);
+    const bool entered = tq_cuda_enter(device);
     tq_cuda_note(device, device->driver.synchronise(cache->stream), "waiting for the device");
     tq_cuda_note(device, device->driver.upload((tq_cuda_address)(uintptr_t)to, from, bytes), "writing a block");
-    tq_cuda_leave(device);
+    tq_cuda_leave(device, entered);
 }
 
 /* Where a side's parts lie in a record. */

@@ -111,9 +111,9 @@ template <int FORMAT, int DIM, bool VALUES> void check_levels()
     /* Half-odd levels are within half a step of Lloyd and Max's, of the second plane if there is one; a trellis's are
      * exact. */
     const double fine = (double)lookup.step / TQ_CUDA_FINE;
-    const double tolerance = tq_cuda_is_trellis(FORMAT)        ? 1e-6
+    const double tolerance = tq_cuda_is_trellis(FORMAT)    ? 1e-6
                              : tq_cuda_planes(FORMAT) == 2 ? 0.51 * fine
-                                                               : 0.51 * (double)lookup.step;
+                                                           : 0.51 * (double)lookup.step;
     for (int lane = 0; lane < 32; lane++) {
         uint32_t words[tq_cuda_bits(FORMAT) * C], before[C], x[6 + C];
         for (int w = 0; w < f.n_words; w++) {
@@ -141,8 +141,7 @@ template <int FORMAT, int DIM, bool VALUES> void check_levels()
                         }
                         level += (v + 0.5) * (plane == 0 ? (double)lookup.step : fine);
                     }
-                    assert_close(level,
-                                 (double)expected[(size_t)at.token][(size_t)at.coordinate], tolerance,
+                    assert_close(level, (double)expected[(size_t)at.token][(size_t)at.coordinate], tolerance,
                                  "format %d dim %d values %d token %d coordinate %d", FORMAT, DIM, VALUES, at.token,
                                  at.coordinate);
                 }

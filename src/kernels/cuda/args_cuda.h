@@ -26,7 +26,8 @@ typedef struct tq_cuda_table {
     float step;
 } tq_cuda_table;
 
-/* What is known of a page: its encoded block, [heads] records, and its exact one, [heads][keys [64, dim], values] f16. */
+/* What is known of a page: its encoded block, [heads] records, and its exact one, [heads][keys [64, dim], values] f16.
+ */
 typedef struct tq_cuda_entry {
     const uint8_t *records;
     const void *exact;
@@ -41,7 +42,8 @@ typedef struct tq_cuda_patch_args {
     } patches[TQ_CUDA_PAGES];
 } tq_cuda_patch_args;
 
-/* --- attention ----------------------------------------------------------------------------------------------------- */
+/* --- attention -----------------------------------------------------------------------------------------------------
+ */
 
 /* A sequence as it is attended to: tokens [0, n_encoded) are read from records, except its sinks, the others exact. */
 typedef struct tq_cuda_view {
@@ -69,11 +71,12 @@ typedef struct tq_cuda_attend_args {
     int64_t out_token_stride, out_head_stride;
     float *lse;               /* [n_seqs * n_q_tokens, heads], or null. */
     const float *sink_logits; /* [heads], or null. */
-    float *partials;          /* For each query and split, exact ones first: dim sums, and a weight with its exponent. */
+    float *partials; /* For each query and split, exact ones first: dim sums, and a weight with its exponent. */
     tq_cuda_view views[TQ_CUDA_SEQS];
 } tq_cuda_attend_args;
 
-/* --- storing ------------------------------------------------------------------------------------------------------- */
+/* --- storing -------------------------------------------------------------------------------------------------------
+ */
 
 /* New tokens of some sequences, n_tokens each, to their exact blocks. */
 typedef struct tq_cuda_store_args {
@@ -82,7 +85,7 @@ typedef struct tq_cuda_store_args {
     int64_t k_token_stride, k_head_stride, v_token_stride, v_head_stride;
     struct {
         void *exact;
-        void *sinks; /* Null, or where tokens below sink_tokens are kept, too. */
+        void *sinks;   /* Null, or where tokens below sink_tokens are kept, too. */
         int32_t first; /* Where in the page. */
         int32_t from;  /* Token of k and v. */
     } seqs[TQ_CUDA_SEQS];

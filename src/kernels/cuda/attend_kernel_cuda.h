@@ -139,7 +139,8 @@ template <int K, int V, int DIM, int TILES> TQ_DEVICE void tq_attend_block(const
     work.h = lane % 4;
     work.scales = scales[work.g];
     const int row = row0 + min(work.g % ROWS, n_rows - 1);
-    work.begin = max(tq_query_of(a, seq, kv_head, row, view.n_tokens).begin, a.views[seq].sinks != nullptr ? a.sink_tokens : 0);
+    work.begin =
+        max(tq_query_of(a, seq, kv_head, row, view.n_tokens).begin, a.views[seq].sinks != nullptr ? a.sink_tokens : 0);
     work.end = view.n_encoded;
     work.clear();
 

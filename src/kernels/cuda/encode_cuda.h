@@ -202,8 +202,8 @@ TQ_DEVICE float tq_read_rotated(const tq_cuda_encode_args &a, int64_t index, int
 /* A vector of a page, as src/page_codec.c prepares it: rotated, the mean (null: none) taken off if that makes it
  * shorter, and its squared norm, which is measured rotated. */
 template <int DIM>
-TQ_DEVICE float tq_read_centred(const void *x, int64_t index, const tq_cuda_rotation &rotation, const float *mean, int l,
-                                float *work, float *y, bool *uncentred)
+TQ_DEVICE float tq_read_centred(const void *x, int64_t index, const tq_cuda_rotation &rotation, const float *mean,
+                                int l, float *work, float *y, bool *uncentred)
 {
     constexpr int N = DIM / TQ_ENCODE_LANES;
     tq_read_vector<DIM>(x, TQ_CUDA_F16, index, l, y);

@@ -35,8 +35,7 @@ template <int DIM> struct tq_trellis_memory {
 };
 
 /* Errors of all subsets at all coordinates. */
-template <int BITS, int DIM>
-TQ_DEVICE void tq_find_costs(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, int lane)
+template <int BITS, int DIM> TQ_DEVICE void tq_find_costs(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, int lane)
 {
     for (int t = lane; t < DIM; t += 32) {
         const int x = s.x[t];
@@ -123,8 +122,7 @@ template <int DIM> TQ_DEVICE uint32_t tq_find_seam(tq_trellis_memory<DIM> &s, in
 }
 
 /* From the seam round to the seam: the coded bits. */
-template <int DIM>
-TQ_DEVICE void tq_go_round(tq_trellis_memory<DIM> &s, uint32_t seam, int at_a, int at_b, int lane)
+template <int DIM> TQ_DEVICE void tq_go_round(tq_trellis_memory<DIM> &s, uint32_t seam, int at_a, int at_b, int lane)
 {
     tq_metrics m = {seam == 2U * lane ? 0U : TQ_FORBIDDEN, seam == 2U * lane + 1 ? 0U : TQ_FORBIDDEN};
     for (int t = 0; t < DIM; t++) {
@@ -156,8 +154,7 @@ TQ_DEVICE void tq_go_round(tq_trellis_memory<DIM> &s, uint32_t seam, int at_a, i
 }
 
 /* Cells: of the levels that the coded bits leave to choose from, the nearest. */
-template <int BITS, int DIM>
-TQ_DEVICE void tq_choose_cells(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, int lane)
+template <int BITS, int DIM> TQ_DEVICE void tq_choose_cells(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, int lane)
 {
     for (int t = lane; t < DIM; t += 32) {
         const int at = 32 + t - 6;
@@ -200,8 +197,8 @@ template <int DIM> TQ_DEVICE float tq_two_dots(const tq_trellis_memory<DIM> &s, 
 }
 
 template <int BITS, int DIM>
-TQ_DEVICE void tq_trellis_encode(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, const float *y,
-                                 float sum_squares, uint16_t flag, int lane, uint8_t *row)
+TQ_DEVICE void tq_trellis_encode(const tq_cuda_code &a, tq_trellis_memory<DIM> &s, const float *y, float sum_squares,
+                                 uint16_t flag, int lane, uint8_t *row)
 {
     constexpr int ROW_BYTES = 2 + BITS * ((DIM + 7) / 8);
     const int s0 = __popc(2 * lane & 026) & 1; /* Subsets of this lane's branches. */
@@ -239,7 +236,7 @@ TQ_DEVICE void tq_trellis_encode(const tq_cuda_code &a, tq_trellis_memory<DIM> &
         for (int i = lane; i < ROW_BYTES; i += 32) {
             row[i] = i < 2        ? (uint8_t)((scale | flag) >> 8 * i)
                      : scale == 0 ? 0
-                                : (uint8_t)tq_pack_eight(s.best + (i - 2) % (DIM / 8) * 8, (i - 2) / (DIM / 8), 1);
+                                  : (uint8_t)tq_pack_eight(s.best + (i - 2) % (DIM / 8) * 8, (i - 2) / (DIM / 8), 1);
         }
     }
     __syncwarp();

@@ -69,7 +69,7 @@ TQ_CUDA_BOTH int tq_cuda_planes(int format)
     return format == 13 || format == 14 ? 2 : 1;
 }
 
-enum { TQ_CUDA_FINE = 64 }; /* Steps of the second plane in one of the first. */
+enum { TQ_CUDA_FINE = 240 }; /* Steps of the second plane in one of the first. */
 
 TQ_CUDA_BOTH int tq_cuda_padded(int dim)
 {

@@ -24,9 +24,8 @@ TQ_DEVICE void tq_write_rows(int format, int dim, const tq_cuda_side_place &plac
     for (int i = threadIdx.x; i < 2 * 32 * n_words; i += blockDim.x) {
         const int stage = i / (32 * n_words);
         const int lane = i / n_words % 32;
-        const uint32_t word =
-            tq_cuda_pack_word(format, dim, place.values != 0, rows + stage * TQ_CUDA_STAGE * row_bytes, row_bytes, lane,
-                              i % n_words);
+        const uint32_t word = tq_cuda_pack_word(format, dim, place.values != 0,
+                                                rows + stage * TQ_CUDA_STAGE * row_bytes, row_bytes, lane, i % n_words);
         *(uint32_t *)(record + stage * place.stage_bytes + place.words + tq_cuda_word_at(n_words, lane, i % n_words)) =
             word;
     }

@@ -14,8 +14,8 @@ extern "C" __global__ void __launch_bounds__(128) tq_store_tokens(const __grid_c
     const int token = a.seqs[seq].first + i;
     for (int side = 0; side < 2; side++) {
         const void *x = side ? a.v : a.k;
-        const int64_t at = side ? from * a.v_token_stride + head * a.v_head_stride
-                                : from * a.k_token_stride + head * a.k_head_stride;
+        const int64_t at =
+            side ? from * a.v_token_stride + head * a.v_head_stride : from * a.k_token_stride + head * a.k_head_stride;
         uint16_t *exact = (uint16_t *)a.seqs[seq].exact + ((2 * head + side) * TQ_CUDA_PAGE + token) * a.dim;
         uint16_t *sinks = token < a.sink_tokens && a.seqs[seq].sinks != nullptr
                               ? (uint16_t *)a.seqs[seq].sinks + ((2 * head + side) * a.sink_tokens + token) * a.dim
