@@ -44,7 +44,7 @@ typedef struct tq_cuda_device {
 
 /* A side's tables on the device, and what kernels are told about it. */
 typedef struct tq_cuda_side {
-    tq_cuda_address memory;
+    void *memory;
     tq_cuda_code code;
     tq_cuda_table table;
 } tq_cuda_side;
@@ -62,7 +62,7 @@ typedef struct tq_cuda_size {
 /* Device memory that is freed with the cache. */
 typedef struct tq_cuda_slab {
     struct tq_cuda_slab *next;
-    tq_cuda_address address;
+    void *address;
 } tq_cuda_slab;
 
 typedef struct tq_cuda_cache {
@@ -116,18 +116,18 @@ void tq_cuda_run(tq_cuda_device *device, const tq_cuda_kernel *kernel, const uns
 /* Memory that is freed with the cache. */
 tq_status tq_cuda_keep(tq_cuda_device *device, tq_cache *cache, size_t bytes, void **memory);
 
-tq_status tq_cuda_allocate(tq_device *device, tq_cache *cache, size_t bytes, uint8_t **block);
-void tq_cuda_free(tq_device *device, tq_cache *cache, size_t bytes, uint8_t *block);
-void tq_cuda_copy(tq_device *device, tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes);
-tq_status tq_cuda_cache_open(tq_device *device, tq_cache *cache);
-void tq_cuda_cache_close(tq_device *device, tq_cache *cache);
-tq_status tq_cuda_track_reserve(tq_device *device, tq_cache *cache, tq_track *track, size_t n_pages);
-void tq_cuda_track_free(tq_device *device, tq_cache *cache, tq_track *track);
+tq_status tq_cuda_allocate(tq_device *base, tq_cache *cache, size_t bytes, uint8_t **block);
+void tq_cuda_free(tq_device *base, tq_cache *cache, size_t bytes, uint8_t *block);
+void tq_cuda_copy(tq_device *base, tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes);
+tq_status tq_cuda_cache_open(tq_device *base, tq_cache *cache);
+void tq_cuda_cache_close(tq_device *base, tq_cache *cache);
+tq_status tq_cuda_track_reserve(tq_device *base, tq_cache *cache, tq_track *track, size_t n_pages);
+void tq_cuda_track_free(tq_device *base, tq_cache *cache, tq_track *track);
 
 /* --- sides.c -------------------------------------------------------------------------------------------------------
  */
-tq_status tq_cuda_form_open(tq_device *device, tq_side *k, tq_side *v);
-void tq_cuda_side_close(tq_device *device, tq_side *side);
+tq_status tq_cuda_form_open(tq_device *base, tq_side *k, tq_side *v);
+void tq_cuda_side_close(tq_device *base, tq_side *side);
 size_t tq_cuda_side_size(tq_format format, size_t dim, bool has_mean);
 
 /* Where the keys or values of a form lie in its records. */
@@ -142,16 +142,16 @@ static inline tq_format tq_cuda_kernel_format(const tq_side *side)
 /* --- transfer.c ----------------------------------------------------------------------------------------------------
  */
 
-tq_status tq_cuda_read_block(tq_device *device, const tq_cache *cache, tq_form form, tq_block kind,
-                             const uint8_t *block, uint8_t *host);
-tq_status tq_cuda_write_block(tq_device *device, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
+tq_status tq_cuda_read_block(tq_device *base, const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block,
+                             uint8_t *host);
+tq_status tq_cuda_write_block(tq_device *base, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
                               uint8_t *block);
 
 /* --- steps.c, attention.c ------------------------------------------------------------------------------------------
  */
-void tq_cuda_encode(tq_device *device, const tq_device_step *step, tq_page *const *pages);
-void tq_cuda_store(tq_device *device, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
-tq_status tq_cuda_attend(tq_device *device, const tq_device_step *step, const tq_attention *args, size_t first,
+void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const *pages);
+void tq_cuda_store(tq_device *base, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
+tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_attention *attention, size_t first,
                          size_t n_tokens);
 
 /* Brings the tables of all tracks up to date. */

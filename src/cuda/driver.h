@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef unsigned long long tq_cuda_address;
+/* Addresses on the device are numbers of 64 bits there, and pointers here. */
+_Static_assert(sizeof(void *) == 8, "CUDA devices need 64 bits");
 
 /* CUlaunchAttribute */
 typedef struct tq_cuda_launch_attribute {

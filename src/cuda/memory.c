@@ -32,7 +32,7 @@ tq_status tq_cuda_keep(tq_cuda_device *device, tq_cache *cache, size_t bytes, vo
     slab->next = own->slabs;
     own->slabs = slab;
     tq_cache_unlock(cache);
-    *memory = (void *)(uintptr_t)slab->address;
+    *memory = slab->address;
     return TQ_OK;
 }
 
@@ -133,10 +133,7 @@ void tq_cuda_copy(tq_device *base, tq_cache *cache, uint8_t *to, const uint8_t *
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
     const bool entered = tq_cuda_enter(device);
-    tq_cuda_note(
-        device,
-        device->driver.copy((tq_cuda_address)(uintptr_t)to, (tq_cuda_address)(uintptr_t)from, bytes, cache->stream),
-        "copying a block");
+    tq_cuda_note(device, device->driver.copy(to, from, bytes, cache->stream), "copying a block");
     tq_cuda_leave(device, entered);
 }
 

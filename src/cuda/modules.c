@@ -11,7 +11,7 @@ static int find_kernel(tq_cuda_device *device, void *module, const char *name, b
 {
     const tq_cuda_driver *driver = &device->driver;
     char variable[96];
-    tq_cuda_address address;
+    void *address;
     size_t bytes;
     int shared = 0;
     int error = driver->module_function(&kernel->function, module, name);

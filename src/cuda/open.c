@@ -63,7 +63,7 @@ static bool owns(tq_device *base, const void *memory)
     tq_cuda_device *device = (tq_cuda_device *)base;
     unsigned type = 0;
     const bool entered = tq_cuda_enter(device);
-    const int error = device->driver.pointer_attribute(&type, TQ_CUDA_MEMORY_TYPE, (tq_cuda_address)(uintptr_t)memory);
+    const int error = device->driver.pointer_attribute(&type, TQ_CUDA_MEMORY_TYPE, memory);
     tq_cuda_leave(device, entered);
     return error == 0 && type == TQ_CUDA_DEVICE_MEMORY;
 }

@@ -31,10 +31,10 @@ static const float *place(const tq_cuda_side *side, float *floats, size_t *n, co
     if (from == NULL) {
         return NULL;
     }
-    const tq_cuda_address at = side->memory + *n * sizeof *floats;
+    const float *at = (const float *)side->memory + *n;
     memcpy(floats + *n, from, count * sizeof *floats);
     *n += count;
-    return (const float *)(uintptr_t)at;
+    return at;
 }
 
 static void describe(const tq_codec *codec, tq_cuda_side *side, float *floats)

@@ -13,7 +13,7 @@ static void download(tq_cuda_device *device, const tq_cache *cache, uint8_t *to,
 {
     const bool entered = tq_cuda_enter(device);
     tq_cuda_note(device, device->driver.synchronise(cache->stream), "waiting for the device");
-    tq_cuda_note(device, device->driver.download(to, (tq_cuda_address)(uintptr_t)from, bytes), "reading a block");
+    tq_cuda_note(device, device->driver.download(to, from, bytes), "reading a block");
     tq_cuda_leave(device, entered);
 }
 
@@ -21,7 +21,7 @@ static void upload(tq_cuda_device *device, const tq_cache *cache, uint8_t *to, c
 {
     const bool entered = tq_cuda_enter(device);
     tq_cuda_note(device, device->driver.synchronise(cache->stream), "waiting for the device");
-    tq_cuda_note(device, device->driver.upload((tq_cuda_address)(uintptr_t)to, from, bytes), "writing a block");
+    tq_cuda_note(device, device->driver.upload(to, from, bytes), "writing a block");
     tq_cuda_leave(device, entered);
 }
 

@@ -115,12 +115,12 @@ EXPORT int cuModuleGetFunction(void **function, void *module, const char *name)
     return outcome(FAILURE);
 }
 
-EXPORT int cuModuleGetGlobal_v2(tq_cuda_address *address, size_t *bytes, void *module, const char *name)
+EXPORT int cuModuleGetGlobal_v2(void **address, size_t *bytes, void *module, const char *name)
 {
-    static const int shared = 1024;
+    static int shared = 1024;
     (void)module;
     (void)name;
-    *address = (tq_cuda_address)(uintptr_t)&shared;
+    *address = &shared;
     *bytes = sizeof shared;
     return outcome(FAILURE);
 }
@@ -133,22 +133,22 @@ EXPORT int cuFuncSetAttribute(void *function, int attribute, int value)
     return outcome(FAILURE);
 }
 
-EXPORT int cuMemAlloc_v2(tq_cuda_address *address, size_t bytes)
+EXPORT int cuMemAlloc_v2(void **address, size_t bytes)
 {
     void *memory = outcome(NO_MEMORY) == 0 ? calloc(1, bytes) : NULL;
-    *address = (tq_cuda_address)(uintptr_t)memory;
+    *address = memory;
     allocated += memory != NULL;
     return memory == NULL ? NO_MEMORY : 0;
 }
 
-EXPORT int cuMemFree_v2(tq_cuda_address address)
+EXPORT int cuMemFree_v2(void *address)
 {
-    allocated -= address != 0;
-    free((void *)(uintptr_t)address);
+    allocated -= address != NULL;
+    free(address);
     return 0;
 }
 
-EXPORT int cuPointerGetAttribute(void *value, int attribute, tq_cuda_address address)
+EXPORT int cuPointerGetAttribute(void *value, int attribute, const void *address)
 {
     const unsigned type = TQ_CUDA_DEVICE_MEMORY;
     (void)attribute;
@@ -157,22 +157,22 @@ EXPORT int cuPointerGetAttribute(void *value, int attribute, tq_cuda_address add
     return outcome(FAILURE);
 }
 
-EXPORT int cuMemcpyHtoD_v2(tq_cuda_address to, const void *from, size_t bytes)
+EXPORT int cuMemcpyHtoD_v2(void *to, const void *from, size_t bytes)
 {
-    memcpy((void *)(uintptr_t)to, from, bytes);
+    memcpy(to, from, bytes);
     return outcome(FAILURE);
 }
 
-EXPORT int cuMemcpyDtoH_v2(void *to, tq_cuda_address from, size_t bytes)
+EXPORT int cuMemcpyDtoH_v2(void *to, const void *from, size_t bytes)
 {
-    memcpy(to, (const void *)(uintptr_t)from, bytes);
+    memcpy(to, from, bytes);
     return outcome(FAILURE);
 }
 
-EXPORT int cuMemcpyDtoDAsync_v2(tq_cuda_address to, tq_cuda_address from, size_t bytes, void *stream)
+EXPORT int cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream)
 {
     (void)stream;
-    memcpy((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
+    memcpy(to, from, bytes);
     return outcome(FAILURE);
 }
 

@@ -130,7 +130,7 @@ static inline tq_cuda_table tq_cuda_trellis_table(const tq_code *code)
         int entry[16];
         for (int i = 0; i < 16; i++) {
             const int index = n > 8 && set == 1 ? tq_cuda_swap_halves(i) : i;
-            entry[i] = code->trellis.k[n == 32 ? 16 + index : index % n];
+            entry[i] = (int)code->trellis.k[n == 32 ? 16 + index : index % n];
         }
         if (n == 16) {
             tq_cuda_split_table(entry, table.t[set]);
