@@ -219,6 +219,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
                     sums[r * DIM + i] *= f;
                 }
             }
+            __syncwarp(); /* add_mean gives them to other lanes. */
         }
     }
 
@@ -250,7 +251,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
 
     TQ_DEVICE void add_values(const uint8_t *stage, float *score)
     {
-        constexpr int PLANES = tq_cuda_planes(V);
+        constexpr int PLANES = tq_cuda_planes(V, true);
         constexpr int N = C * tq_cuda_bits(V);
         uint32_t fixed[8], uncentred[4];
         float value_scale[8], p[8];

@@ -133,6 +133,7 @@ template <int DIM, int ROWS> TQ_DEVICE void tq_exact_soften(tq_exact_shared<DIM,
             total += row[i];
         }
         total = tq_warp_sum(total);
+        __syncwarp();
         if (lane == 0) {
             s.factor[r] = tq_exp2(s.largest[r] - top);
             s.weight[r] = s.weight[r] * s.factor[r] + total;

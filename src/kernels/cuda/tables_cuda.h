@@ -86,15 +86,6 @@ static inline double tq_cuda_fit_levels(const tq_code *code, int *v, int *w)
     return step;
 }
 
-/* What the kernels take for level i of a Lloyd-Max code. */
-static inline float tq_cuda_level(const tq_code *code, int format, int i)
-{
-    int v[16];
-    int w[16];
-    const double step = tq_cuda_fit_levels(code, v, w);
-    return (float)((v[i] + 0.5 + (tq_cuda_planes(format) == 2 ? (w[i] + 0.5) / TQ_CUDA_FINE : 0)) * step);
-}
-
 static inline void tq_cuda_fill_table(const int *v, uint32_t *t)
 {
     for (int i = 0; i < 4; i++) {
