@@ -111,9 +111,9 @@ template <int FORMAT, int DIM, bool VALUES> void check_levels()
     /* Half-odd levels are within half a step of Lloyd and Max's, of the second plane if there is one; a trellis's are
      * exact. */
     const double fine = (double)lookup.step / TQ_CUDA_FINE;
-    const double tolerance = tq_cuda_is_trellis(FORMAT)            ? 1e-6
-                             : tq_cuda_planes(FORMAT, VALUES) == 2 ? 0.51 * fine
-                                                                   : 0.51 * (double)lookup.step;
+    const double tolerance = tq_cuda_is_trellis(FORMAT)    ? 1e-6
+                             : tq_cuda_planes(FORMAT) == 2 ? 0.51 * fine
+                                                           : 0.51 * (double)lookup.step;
     for (int lane = 0; lane < 32; lane++) {
         uint32_t words[tq_cuda_bits(FORMAT) * C], before[C], x[6 + C];
         for (int w = 0; w < f.n_words; w++) {
@@ -128,13 +128,13 @@ template <int FORMAT, int DIM, bool VALUES> void check_levels()
             tq_cuda_selectors<FORMAT, C>(words, x, c, select);
             for (int k = 0; k < 4; k++) {
                 uint32_t r[2][4] = {{0}, {0}};
-                for (int plane = 0; plane < tq_cuda_planes(FORMAT, VALUES); plane++) {
+                for (int plane = 0; plane < tq_cuda_planes(FORMAT); plane++) {
                     tq_cuda_bytes<FORMAT, C>(lookup, words, c, k, plane, select[k], r[plane]);
                 }
                 for (int i = 0; i < 8; i++) {
                     const tq_cuda_where at = tq_cuda_where_of(VALUES, C, lane, c, k, i);
                     double level = 0;
-                    for (int plane = 0; plane < tq_cuda_planes(FORMAT, VALUES); plane++) {
+                    for (int plane = 0; plane < tq_cuda_planes(FORMAT); plane++) {
                         int v = (int8_t)(r[plane][i / 4] >> i % 4 * 8);
                         if (tq_cuda_pairs(FORMAT) == 2) {
                             v += (int8_t)(r[plane][2 + i / 4] >> i % 4 * 8);

@@ -251,7 +251,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_warp {
 
     TQ_DEVICE void add_values(const uint8_t *stage, float *score)
     {
-        constexpr int PLANES = tq_cuda_planes(V, true);
+        constexpr int PLANES = tq_cuda_planes(V);
         constexpr int N = C * tq_cuda_bits(V);
         uint32_t fixed[8], uncentred[4];
         float value_scale[8], p[8];

@@ -18,7 +18,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_shape {
     static constexpr int ROOM = (RECORD.stage_bytes[0] + 127) / 128 * 128;
     static constexpr int BARRIERS_AT = TQ_ATTEND_WARPS * STAGES * ROOM;
     static constexpr int QUERY_AT = BARRIERS_AT + (TQ_ATTEND_WARPS * STAGES * 8 + 15) / 16 * 16;
-    static constexpr int PLANES = tq_cuda_planes(K, false);
+    static constexpr int PLANES = tq_cuda_planes(K);
     static constexpr int MEAN_QUERY_AT = QUERY_AT + PLANES * C * 512;
     static constexpr int SUMS_AT = MEAN_QUERY_AT + DIM / 16 * 512;
     static constexpr int ENCODED_BYTES = SUMS_AT + TQ_ATTEND_WARPS * ROWS * DIM * 4;

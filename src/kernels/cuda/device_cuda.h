@@ -82,6 +82,7 @@ template <int STAGES> struct tq_ring {
             }
             asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         }
+        __syncwarp();
 #endif
     }
 

@@ -63,11 +63,10 @@ TQ_CUDA_BOTH int tq_cuda_bits(int format)
     return format % 10;
 }
 
-/* Bytes that a level is looked up as, see lookup_cuda.h. Those of turbo2's values are near enough with one, but not
- * those of its keys, whose error grows with the scores. */
-TQ_CUDA_BOTH int tq_cuda_planes(int format, bool values)
+/* Bytes that a level is looked up as, see lookup_cuda.h. */
+TQ_CUDA_BOTH int tq_cuda_planes(int format)
 {
-    return format == 13 || format == 14 || (format == 12 && !values) ? 2 : 1;
+    return format == 13 || format == 14 ? 2 : 1;
 }
 
 enum { TQ_CUDA_FINE = 240 }; /* Steps of the second plane in one of the first. */

@@ -2,7 +2,7 @@
  *
  * From the words of layout_cuda.h to signed bytes that tensor cores multiply. Compiles for the host, too.
  *
- * A level is (v + 1/2) step with v in -128..127; where one byte is too coarse (turbo3, turbo4, keys of turbo2), it is
+ * A level is (v + 1/2) step with v in -128..127; where one byte is too coarse (turbo3, turbo4), it is
  * that plus (w + 1/2) step / 240, from a second plane of tables with the same selectors. prmt looks up four codes at
  * once: each selector nibble picks one of eight bytes, or, with its bit 3 set, eight copies of that byte's sign. That
  * bit makes two tables of eight a table of sixteen without a select: a nibble I finds its byte in the first table if
@@ -11,7 +11,7 @@
  * go into it (PAIRS = 2).
  *
  *     turbo1, 2, turbo2t      one prmt for four codes
- *     turbo3, keys of turbo2  one for each plane
+ *     turbo3                  one for each plane
  *     turbo4                  two for each plane, summed
  *     turbo3t                 two, summed
  *     turbo4t                 two, of magnitudes, or-ed and inverted by a mask of signs: 32 levels */
