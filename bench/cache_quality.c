@@ -9,6 +9,7 @@
 
 #include "cache_bytes.h"
 #include "commands.h"
+#include "operations.h"
 #include "options.h"
 #include "qkv.h"
 #include "turboquant.h"
@@ -386,12 +387,14 @@ static void print_sparse(const struct result *results)
     putchar('\n');
 }
 
-static void print_table(const struct qkv *qkv, const char *data, const struct result *results)
+static void print_table(const tq_context *context, const struct qkv *qkv, const char *data,
+                        const struct result *results)
 {
-    printf(
-        "turboquant %s, cache on %s\n%u layers, %u KV heads, head_dim %u, %u tokens; against a cache of f16, positions"
-        " %u and above\n",
-        tq_version_string(), data, qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2);
+    printf("turboquant %s, backend %s\n", tq_version_string(), tq_context_backend(context));
+    operations_print(stdout, context);
+    printf("cache on %s\n%u layers, %u KV heads, head_dim %u, %u tokens; against a cache of f16, positions"
+           " %u and above\n",
+           data, qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2);
     print_rows("Relative error of the attention outputs", results, errors_of);
     print_rows("KL divergence of the attention weights, nats, mean over queries and heads", results, kls_of);
     print_sparse(results);
@@ -402,9 +405,11 @@ static void print_table(const struct qkv *qkv, const char *data, const struct re
     }
 }
 
-static void write_json(FILE *out, const struct result *results)
+static void write_json(FILE *out, const tq_context *context, const struct result *results)
 {
-    fprintf(out, "{\"version\": \"%s\", \"quality\": [", tq_version_string());
+    fprintf(out, "{\"version\": \"%s\",\n", tq_version_string());
+    operations_json(out, " ", context);
+    fputs(" \"quality\": [", out);
     for (size_t p = 0; p < PAIRS; p++) {
         fprintf(out, "%s\n  {\"formats\": \"%s\", \"bytes\": %.9g", p == 0 ? "" : ",", pairs[p].name, results[p].bytes);
         for (size_t v = 0; v < VARIANTS; v++) {
@@ -431,16 +436,15 @@ static int run(const struct qkv *qkv, const char *data, uint64_t seed, FILE *jso
     tq_status status = tq_context_create(NULL, &context);
     if (status == TQ_OK) {
         status = measure(context, qkv, seed, results);
+        if (status == TQ_OK) {
+            print_table(context, qkv, data, results);
+            if (json != NULL) {
+                write_json(json, context, results);
+            }
+        }
         tq_context_destroy(context);
     }
-    if (status != TQ_OK) {
-        return complain(tq_status_string(status), EXIT_FAILURE);
-    }
-    print_table(qkv, data, results);
-    if (json != NULL) {
-        write_json(json, results);
-    }
-    return EXIT_SUCCESS;
+    return status == TQ_OK ? EXIT_SUCCESS : complain(tq_status_string(status), EXIT_FAILURE);
 }
 
 int cache_quality_main(int argc, char **argv, int first)

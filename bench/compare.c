@@ -145,7 +145,7 @@ static int compare(const struct settings *settings, const tq_context *context)
     int exit_code;
     if (outputs_open(outputs, output_count, &error)) {
         struct report report = {.machine = machine_describe(),
-                                .backend = tq_context_backend(context),
+                                .context = context,
                                 .data_path = settings->data,
                                 .qkv = &qkv,
                                 .seed = settings->seed,

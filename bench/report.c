@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include "json.h"
+#include "operations.h"
 #include "turboquant.h"
 
 /* One row, ready to print. Names, headings and digits stand here once. */
@@ -57,9 +58,10 @@ void report_head(FILE *out, const struct report *report)
     const struct qkv *qkv = report->qkv;
     const struct query_positions positions = quality_positions(qkv);
     const struct format *f16 = &report->formats->items[0];
-    fprintf(out, "turboquant %s, backend %s\n", tq_version_string(), report->backend);
+    fprintf(out, "turboquant %s, backend %s\n", tq_version_string(), tq_context_backend(report->context));
     fprintf(out, "machine:  %s, %ld cores; one thread is used\n", machine->cpu, machine->cores);
     fprintf(out, "built by: %s, flags %s\n", machine->compiler, machine->flags);
+    operations_print(out, report->context);
     fprintf(out, "data:     %s\n", report->data_path);
     fprintf(out, "          head_dim %u, %u tokens, %u layers, %u query heads, %u KV heads\n", (unsigned)qkv->head_dim,
             (unsigned)qkv->tokens, (unsigned)qkv->layers, (unsigned)qkv->q_heads, (unsigned)qkv->kv_heads);
@@ -109,7 +111,8 @@ void report_json(FILE *out, const struct report *report)
     const struct query_positions positions = quality_positions(qkv);
     fputs("{\n", out);
     json_text(out, "  ", "version", tq_version_string());
-    json_text(out, "  ", "backend", report->backend);
+    json_text(out, "  ", "backend", tq_context_backend(report->context));
+    operations_json(out, "  ", report->context);
     json_text(out, "  ", "f16_loop", report->formats->f16_name);
     json_machine(out, "  ", &report->machine);
     fputs("  \"data\": {\n", out);

@@ -14,7 +14,7 @@
 
 struct report {
     struct machine machine;
-    const char *backend;
+    const tq_context *context;
     const char *data_path;
     const struct qkv *qkv;
     uint64_t seed;
