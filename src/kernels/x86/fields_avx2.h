@@ -19,7 +19,7 @@
 #define TQ_FIELDS_AVX2_H
 
 #include "compiler.h"
-#include "kernels/x86/levels_avx2.h"
+#include "kernels/x86/levels_x86.h"
 #include "kernels/x86/pages_x86.h"
 
 #include <immintrin.h>
