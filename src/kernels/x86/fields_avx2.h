@@ -27,8 +27,8 @@
 enum { FIELDS = 8, FIELD_BYTES = 32 };
 
 /* How many halves of blocks kernels work on at once, for each load of a query's integers: more do not fit the registers
- * with eight queries, or with the four tables of turbo4t. */
-#define TQ_HALVES(trellis, bits, n) (((n) == 8 || ((trellis) && (bits) == 4)) ? 1 : 2)
+ * with eight queries. */
+#define TQ_HALVES(n) ((n) == 8 ? 1 : 2)
 
 typedef struct tq_fields {
     __m256i index[4]; /* Lloyd-Max: the rows. Trellis: [field odd * 2 + field turned]. */

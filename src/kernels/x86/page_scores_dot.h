@@ -175,7 +175,7 @@ typedef void scores_kernel(const scores_call *call);
 #define TQ_SCORES_KERNEL(trellis, bits, n_rows)                                                                        \
     TQ_APART void scores_##trellis##bits##n_rows(const scores_call *call)                                              \
     {                                                                                                                  \
-        scores_of((shape){trellis, bits, n_rows, TQ_HALVES(trellis, bits, n_rows)}, call);                             \
+        scores_of((shape){trellis, bits, n_rows, TQ_HALVES(n_rows)}, call);                                            \
     }
 #define TQ_SCORES_KERNELS(trellis, bits)                                                                               \
     TQ_SCORES_KERNEL(trellis, bits, 1)                                                                                 \

@@ -203,7 +203,7 @@ typedef void sum_kernel(const sum_call *call);
 #define TQ_SUM_KERNEL(trellis, bits, n_q)                                                                              \
     TQ_APART void sum_##trellis##bits##n_q(const sum_call *call)                                                       \
     {                                                                                                                  \
-        sum_of((shape){trellis, bits, n_q, TQ_HALVES(trellis, bits, n_q)}, call);                                      \
+        sum_of((shape){trellis, bits, n_q, TQ_HALVES(n_q)}, call);                                                     \
     }
 #define TQ_SUM_KERNELS(trellis, bits)                                                                                  \
     TQ_SUM_KERNEL(trellis, bits, 1)                                                                                    \
