@@ -71,6 +71,9 @@ void report_head(FILE *out, const struct report *report)
             report->rounds, TIMING_VECTORS);
     fprintf(out, "          score: 1 query against %d keys, the same ones every time (in cache; %zu KiB in f16)\n",
             TIMING_KEYS, TIMING_KEYS * f16->row_bytes / 1024);
+    if (report->effort != NULL) {
+        fprintf(out, "effort:   %s\n", report->effort);
+    }
     fprintf(out, "x f16:    scores of f16 in this run / scores of the format (over 1 is faster);\n");
     fprintf(out, "          the loops of f16, q8_0 and q4_0 are this bench's own: %s\n\n", report->formats->f16_name);
 }
@@ -121,8 +124,11 @@ void report_json(FILE *out, const struct report *report)
             (unsigned)qkv->tokens, (unsigned)qkv->layers);
     fprintf(out, "    \"q_heads\": %u,\n    \"kv_heads\": %u,\n", (unsigned)qkv->q_heads, (unsigned)qkv->kv_heads);
     fprintf(out, "    \"queries\": %zu\n  },\n", positions.count * qkv->layers * qkv->q_heads);
-    fprintf(out, "  \"settings\": {\n    \"seed\": %llu,\n    \"rounds\": %zu,\n    \"score_keys\": %d\n  },\n",
-            (unsigned long long)report->seed, report->rounds, TIMING_KEYS);
+    fprintf(out,
+            "  \"settings\": {\n    \"seed\": %llu,\n    \"effort\": \"%s\",\n    \"rounds\": %zu,\n    "
+            "\"score_keys\": %d\n  },\n",
+            (unsigned long long)report->seed, report->effort != NULL ? report->effort : "default", report->rounds,
+            TIMING_KEYS);
     fputs("  \"rows\": [", out);
     for (size_t row = 0; row < report->formats->count; row++) {
         double values[COLUMNS];

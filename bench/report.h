@@ -18,7 +18,8 @@ struct report {
     const char *data_path;
     const struct qkv *qkv;
     uint64_t seed;
-    size_t rounds; /* Of the timing. */
+    const char *effort; /* Null: the default. */
+    size_t rounds;      /* Of the timing. */
     const struct formats *formats;
     const struct quality *qualities; /* [formats->count] */
     const struct timing *timings;    /* [formats->count] */

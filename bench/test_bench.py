@@ -162,6 +162,12 @@ class Results(Folder):
                 self.assertGreater(row[key], 0.0, (row["format"], key))
         self.assertEqual(rows["f16"]["score_vs_f16"], 1.0)
 
+    def test_effort(self):
+        errors = [self.measure("--filter", "^turbo4$", "--effort", effort)[1]["turbo4"]["d_key"]
+                  for effort in ("fast", "balanced", "best")]
+        self.assertEqual(errors, sorted(errors, reverse=True))
+        self.assertLess(errors[2], errors[0])
+
     def test_errors_are_those_of_the_formats(self):
         """D at the default effort in the norm mode, from D in the lsq mode (.1144 .0320 .0082 for 2, 3, 4 bits):
         cos^2 = 1 - D_lsq, D_norm = 2 - 2 cos. One rotation serves all keys, which are far from independent: 5 %. """
@@ -393,6 +399,7 @@ class BadInput(Folder):
         for seed in ("x", "-1", "1x", "", " 1", "99999999999999999999"):
             self.refused("--seed", seed, says="--seed")
         self.refused("--quick=yes", says="--quick")
+        self.refused("--effort", "hard", says="hard")
         self.refused("--filter", "no-such-format", says="no-such-format")
         self.refused("--filter", "[", says="--filter")
         self.refused("--backend", "abacus", says="backend")
