@@ -3,6 +3,26 @@
  * page_scores_avx512.h for Lloyd-Max codes of 1 to 4 bits. */
 #include "kernels/x86/page_scores_avx512.h"
 
+/* The last blocks of a dim that is an odd multiple of 16: fields 0 to 3 belong to one tile, 4 to 7 to the next. */
+TQ_INLINE void multiply_shared(unsigned bits, size_t rows, size_t tiles, const tq_dots *work, size_t first_tile,
+                               const __m512i *tables, const int32_t *dwords, __m512i sums[TQ_KEY_TILES][TQ_MOST_ROWS])
+{
+    const size_t r_last = work->code->dim / TQ_KEY_DIMS;
+    TQ_UNROLL
+    for (unsigned k = 0; k < 4; k++) {
+        TQ_UNROLL
+        for (size_t t = 0; t < tiles; t++) {
+            const uint8_t *shared = work->page + tq_key_block_at(work->code, r_last, first_tile + t - t % 2);
+            const __m512i levels = lloyd_operand(bits, shared, t % 2 == 0 ? k : 4 + k, tables);
+            TQ_UNROLL
+            for (size_t r = 0; r < rows; r++) {
+                const __m512i q = _mm512_set1_epi32(dwords[k * work->stride + r]);
+                sums[t][r] = _mm512_dpbusd_epi32(sums[t][r], levels, q);
+            }
+        }
+    }
+}
+
 /* Tiles first_tile .. first_tile + tiles - 1. Everything but `work` and `first_tile` is constant. */
 TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_dots *work, size_t first_tile)
 {
@@ -31,13 +51,8 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
         at += TQ_KEY_TILES * bits * (size_t)TQ_ROW_BYTES;
         dwords += 8 * work->stride;
     }
-    if (bits % 2 == 0 && dim % TQ_KEY_DIMS != 0) {
-        block blocks[TQ_KEY_TILES];
-        TQ_UNROLL
-        for (size_t t = 0; t < tiles; t++) {
-            blocks[t].rows = work->page + tq_key_block_at(work->code, dim / TQ_KEY_DIMS, first_tile + t);
-        }
-        multiply_blocks(kind, rows, tiles, 4, blocks, tables, dwords, work->stride, sums);
+    if (dim % TQ_KEY_DIMS != 0) {
+        multiply_shared(bits, rows, tiles, work, first_tile, tables, dwords, sums);
     }
     TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {

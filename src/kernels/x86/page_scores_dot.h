@@ -51,7 +51,7 @@ typedef struct row_sums {
     __m256i sum[2][2]; /* [field odd][half] */
 } row_sums;
 
-/* Adds the products of field k of the halves with all rows; q has the rows' dwords for it. */
+/* Adds the products of field k of the halves with all rows; q has the rows' dwords. */
 TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tables, unsigned k, const int32_t *q,
                          row_sums *sums)
 {
@@ -60,18 +60,18 @@ TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tabl
         const __m256i levels = field_levels(s.trellis, s.bits, &fields[half], tables, k);
         for (size_t r = 0; r < s.n_rows; r++) {
             __m256i *sum = &sums[r].sum[part][half];
-            *sum = in_order(dot_bytes(*sum, levels, in_all_lanes(q + k * s.n_rows + r)));
+            *sum = in_order(dot_bytes(*sum, levels, in_all_lanes(q + r)));
         }
     }
 }
 
-/* Adds the fields of a block, or of the half block at the end. */
-TQ_INLINE void add_block(shape s, unsigned n_fields, const tq_fields *fields, const tq_tables *tables, const int32_t *q,
-                         row_sums *sums)
+/* Adds n_fields fields of a block from `first` on. */
+TQ_INLINE void add_fields(shape s, unsigned first, unsigned n_fields, const tq_fields *fields, const tq_tables *tables,
+                          const int32_t *q, row_sums *sums)
 {
     TQ_UNROLL
     for (unsigned k = 0; k < n_fields; k++) {
-        add_field(s, fields, tables, k, q, sums);
+        add_field(s, fields, tables, first + k, q + k * s.n_rows, sums);
     }
 }
 
@@ -107,15 +107,19 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
                 fields[half] = lloyd_fields(s.bits, rows);
             }
         }
-        add_block(s, FIELDS, fields, tables, q, sums);
+        add_fields(s, 0, FIELDS, fields, tables, q, sums);
         q += FIELDS * s.n_rows;
     }
-    if (!s.trellis && s.bits % 2 == 0 && code->dim % TQ_KEY_DIMS != 0) {
-        const uint8_t *last = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t) + at;
+    if (!s.trellis && code->dim % TQ_KEY_DIMS != 0) {
+        const uint8_t *shared = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t - t % 2) + at;
         for (size_t half = 0; half < s.halves; half++) {
-            fields[half] = lloyd_fields(s.bits / 2, last + half * FIELD_BYTES);
+            fields[half] = lloyd_fields(s.bits, shared + half * FIELD_BYTES);
         }
-        add_block(s, FIELDS / 2, fields, tables, q, sums);
+        if (t % 2 == 0) {
+            add_fields(s, 0, FIELDS / 2, fields, tables, q, sums);
+        } else {
+            add_fields(s, FIELDS / 2, FIELDS / 2, fields, tables, q, sums);
+        }
     }
     for (size_t r = 0; r < s.n_rows; r++) {
         for (size_t half = 0; half < s.halves; half++) {
