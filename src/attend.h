@@ -18,8 +18,8 @@ typedef struct tq_queries {
     size_t q_head[TQ_PAGE_QUERIES];
     size_t begin[TQ_PAGE_QUERIES]; /* Positions [begin, end) are seen. */
     size_t end[TQ_PAGE_QUERIES];
-    float plain[TQ_MAX_DIM]; /* Times the scale of scores. */
-    float rotated[TQ_MAX_DIM];
+    _Alignas(64) float plain[TQ_MAX_DIM]; /* Times the scale of scores. */
+    _Alignas(64) float rotated[TQ_MAX_DIM];
     bool is_rotated;
     const tq_side *prepared_for; /* `prepared` is what this side's page_scores reads. */
     _Alignas(64) uint8_t prepared[TQ_PREPARED_BYTES];
@@ -30,8 +30,8 @@ typedef struct tq_queries {
 typedef struct tq_partial {
     float largest[TQ_PAGE_QUERIES];
     float weight[TQ_PAGE_QUERIES];
-    float plain[TQ_MAX_DIM]; /* [n][dim] */
-    float rotated[TQ_MAX_DIM];
+    _Alignas(64) float plain[TQ_MAX_DIM]; /* [n][dim] */
+    _Alignas(64) float rotated[TQ_MAX_DIM];
     const tq_codec *rotation; /* That of `rotated`; null while all of it is zero. */
 } tq_partial;
 

@@ -94,19 +94,12 @@ static void encoded_scores(const tq_cache *cache, tq_queries *q, const tq_page *
     const tq_kernels *kernels = &cache->context->kernels;
     const tq_side *side = page->form.k;
     const uint8_t *keys = page->blocks[TQ_BLOCK_ENCODED] + tq_encoded_keys_at(page->form, q->kv_head);
-    const size_t dim = side->codec->code.dim;
-    float q_mean[TQ_PAGE_QUERIES];
     if (q->prepared_for != side) {
         prepare(q, side);
     }
-    if (side->has_mean) {
-        kernels->half_scores(dim, q->rotated, q->n, keys, 1, q_mean, 1);
-        for (size_t i = 0; i < q->n; i++) {
-            q_mean[i] /= (float)dim;
-        }
-    }
-    kernels->page_scores(&side->codec->code, q->prepared, q->n, side->has_mean ? q_mean : NULL, keys + side->rows_at,
-                         tokens.begin, tokens.end - tokens.begin, next, scores + tokens.begin, P);
+    kernels->page_scores(&side->codec->code, q->prepared, side->codec->family == TQ_FAMILY_HALF ? q->plain : q->rotated,
+                         q->n, keys + side->rows_at, tokens.begin, tokens.end - tokens.begin,
+                         side->has_mean ? keys : NULL, next, scores + tokens.begin, P);
 }
 
 /* scores[i * P + k] of all tokens of a page, before cap and mask. */
@@ -201,7 +194,7 @@ void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q,
     const tq_page *page = track->pages[index];
     const page_spans spans = find_spans(cache, page, index < q->n_encoded_pages, n_tokens);
     const size_t dim = cache->desc.head_dim_v;
-    float scores[TQ_PAGE_QUERIES * P];
+    _Alignas(64) float scores[TQ_PAGE_QUERIES * P];
     float factor[TQ_PAGE_QUERIES];
     bool kept = false;
     fetch_page(track, q, index + 2);

@@ -5,9 +5,11 @@
  *     for queries i, for tokens k: scores[i][k] = scale[k] (factor[i] sum of q8[i] k8[k] + bias[i]) + q_mean[i]
  *
  * The integer sums are those of page_scores_avx512.h, of all tokens of the page, 16 in a register; here they become
- * floats and take the scales. Of a page that is read in part, the rest is computed and not written. WITHIN. */
+ * floats and take the scales. q_mean[i] is the score of query i with the mean, if the mean was taken off. Of a page
+ * that is read in part, the rest is computed and not written. WITHIN. */
 #include "kernels/x86/page_scores_avx512.h"
 #include "kernels/scalar/scalar.h"
+#include "kernels/x86/across_lanes_avx512.h"
 #include "kernels/x86/x86.h"
 
 #include <string.h>
@@ -27,6 +29,32 @@ static void integer_sums(const tq_code *code, const tq_prepared_query *p, const 
         const tq_dots work = {code,      page, ahead, p->dwords + r, p->n_rows, p->start + r, sums + r * TQ_PAGE_TOKENS,
                               &p->tables};
         find_dots(code, rows)(&work);
+    }
+}
+
+/* The scores of queries with the mean, of `count` queries, four at most. */
+TQ_INLINE void mean_scores(size_t count, size_t dim, const float *q, const uint8_t *mean, float *q_mean)
+{
+    __m512 sums[TQ_QUARTERS] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t j = 0; j < dim; j += 16) {
+        const __m512 x = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(mean + 2 * j)));
+        TQ_UNROLL
+        for (size_t i = 0; i < count; i++) {
+            sums[i] = _mm512_fmadd_ps(x, _mm512_loadu_ps(q + i * dim + j), sums[i]);
+        }
+    }
+    const __m128 scores = tq_first_lanes(tq_across_lanes(tq_add, sums));
+    _mm_mask_storeu_ps(q_mean, (__mmask8)((1U << count) - 1), _mm_div_ps(scores, _mm_set1_ps((float)dim)));
+}
+
+TQ_INLINE void all_mean_scores(size_t dim, const float *q, size_t n_q, const uint8_t *mean, float *q_mean)
+{
+    size_t i = 0;
+    for (; n_q - i >= TQ_QUARTERS; i += TQ_QUARTERS) {
+        mean_scores(TQ_QUARTERS, dim, q + i * dim, mean, q_mean + i);
+    }
+    for (; i < n_q; i++) {
+        mean_scores(1, dim, q + i * dim, mean, q_mean + i);
     }
 }
 
@@ -53,7 +81,7 @@ TQ_INLINE void finish(const tq_prepared_query *p, size_t planes, size_t i, const
                       const float *q_mean, float *scores)
 {
     const int32_t *own = sums + i * planes * TQ_PAGE_TOKENS;
-    const __m512 mean = _mm512_set1_ps(q_mean != NULL ? q_mean[i] : 0);
+    const __m512 mean = _mm512_set1_ps(q_mean[i]);
     TQ_UNROLL
     for (size_t t = 0; t < TQ_KEY_TILES; t++) {
         const size_t k = t * TQ_KEY_TOKENS;
@@ -67,19 +95,23 @@ TQ_INLINE void finish(const tq_prepared_query *p, size_t planes, size_t i, const
     }
 }
 
-void tq_page_scores_avx512(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,
-                           const uint8_t *page, size_t first, size_t n, const uint8_t *next, float *scores,
+void tq_page_scores_avx512(const tq_code *code, const void *prepared, const float *q, size_t n_q, const uint8_t *page,
+                           size_t first, size_t n, const uint8_t *mean, const uint8_t *next, float *scores,
                            size_t stride)
 {
     const tq_prepared_query *p = prepared;
+    float q_mean[TQ_PAGE_QUERIES] = {0};
     _Alignas(64) int32_t sums[TQ_QUERY_ROWS * TQ_PAGE_TOKENS];
     if (code->bits == 0) {
         tq_half_scores_avx512(code->dim, prepared, n_q, page + first * code->row_bytes, n, scores, stride);
         return;
     }
     if (!tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
-        tq_page_scores_scalar(code, prepared, n_q, q_mean, page, first, n, next, scores, stride);
+        tq_page_scores_scalar(code, prepared, q, n_q, page, first, n, mean, next, scores, stride);
         return;
+    }
+    if (mean != NULL) {
+        all_mean_scores(code->dim, q, n_q, mean, q_mean);
     }
     integer_sums(code, p, page, next != NULL ? next : page, sums);
     fetch_rest(code, next != NULL ? next : page);

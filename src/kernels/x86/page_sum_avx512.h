@@ -20,10 +20,10 @@
 typedef struct tq_weighted {
     _Alignas(64) uint8_t weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS];
     _Alignas(64) uint8_t low_weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS]; /* In units of 1/256. Of the 8-bit code. */
-    float factor[TQ_PAGE_QUERIES];
-    float bias[TQ_PAGE_QUERIES];    /* Of trellis codes. */
-    float centred[TQ_PAGE_QUERIES]; /* Sums of the weights of tokens whose mean was taken off. */
-    const uint8_t *mean;            /* Halves; null if there is none, and all of `centred` are 0. */
+    float factor[TQ_PAGE_QUERIES + 4];                                 /* With room to write four at any place. */
+    float bias[TQ_PAGE_QUERIES + 4];                                   /* Of trellis codes. */
+    float centred[TQ_PAGE_QUERIES + 4]; /* Sums of the weights of tokens whose mean was taken off. */
+    const uint8_t *mean;                /* Halves; null if there is none, and all of `centred` are 0. */
     const tq_code *code;
     const tq_byte_tables *tables; /* Of the 8-bit code. */
     const uint8_t *page;
@@ -41,7 +41,7 @@ extern tq_weighted_function *const tq_trellis_weighted_avx512[3][TQ_PAGE_QUERIES
 extern tq_weighted_function *const tq_byte_weighted_avx512[TQ_PAGE_QUERIES];
 
 /* Groups of 16 dimensions that are worked on together, so that a load of weights serves both. */
-enum { TQ_GROUPS = 2 };
+enum { TQ_GROUPS = 4 };
 
 /* Sums of products. With few queries each has two, of even and of odd fields: additions to one wait for each other. */
 typedef struct chains {

@@ -14,10 +14,12 @@ TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const t
     clear_chains(groups, n_q, &c);
     fetch_rows(work->ahead + first * group_bytes, groups * TQ_VALUE_TILES * bits);
     for (size_t h = work->first_tile; h < work->end_tile; h++) {
+        const uint8_t *tile = rows + h * bits * TQ_ROW_BYTES;
         block b[TQ_GROUPS];
+        __asm__("" : "+r"(tile));
         TQ_UNROLL
         for (size_t g = 0; g < groups; g++) {
-            b[g].rows = rows + g * group_bytes + h * bits * TQ_ROW_BYTES;
+            b[g].rows = tile + g * group_bytes;
         }
         multiply_blocks(kind, groups, n_q, work, h, b, tables, &c);
     }
@@ -28,12 +30,13 @@ TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
 {
     const size_t groups = work->code->dim / TQ_VALUE_DIMS;
     __m512i tables[TABLES];
+    const size_t together = n_q <= 4 ? 4 : 2; /* As registers allow. */
     size_t g = 0;
     load_tables((kind_of_code){bits, false}, work->code, 0, tables);
-    for (; g + TQ_GROUPS <= groups; g += TQ_GROUPS) {
-        weighted_groups(bits, TQ_GROUPS, n_q, work, tables, g);
+    for (; g + together <= groups; g += together) {
+        weighted_groups(bits, together, n_q, work, tables, g);
     }
-    if (g < groups) {
+    for (; g < groups; g++) {
         weighted_groups(bits, 1, n_q, work, tables, g);
     }
 }

@@ -48,7 +48,7 @@ TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
 {
     const size_t groups = work->code->dim / TQ_VALUE_DIMS;
     const size_t group_bytes = (size_t)TQ_VALUE_TILES * bits * TQ_ROW_BYTES;
-    const size_t together = n_q <= 6 ? TQ_GROUPS : 1; /* As registers allow. */
+    const size_t together = n_q <= 6 ? 2 : 1; /* As registers allow. */
     const uint8_t *before = work->page + (groups - 1) * group_bytes;
     __m512i tables[TABLES];
     size_t g = 0;
