@@ -15,7 +15,7 @@
 enum {
     P = TQ_PAGE_TOKENS,
     RANGES = 16,      /* Per query: enough for the threads of a machine, few enough to be added up at once. */
-    LEAST_PAGES = 8,  /* Of a range. */
+    LEAST_PAGES = 16, /* Of a range: adding one up costs as much as half a page. */
     ENOUGH_TASKS = 32 /* With so many, ranges need no threads of their own. */
 };
 
@@ -94,7 +94,7 @@ static void attend_range(const attend_work *work, tq_queries *q, size_t range, t
     }
     const size_t first = range * work->range_pages;
     const size_t last = first + work->range_pages;
-    tq_partial_clear(sums);
+    tq_partial_clear(sums, q->n, work->cache->desc.head_dim_v);
     for (size_t index = begin / P > first ? begin / P : first; index < last && index * P < end; index++) {
         tq_attend_page(work->cache, work->track, q, index, end - index * P < P ? end - index * P : P, sums);
     }
@@ -162,7 +162,7 @@ TQ_APART void add_range(const attend_work *work, tq_queries *q, size_t range, tq
 TQ_APART void add_ranges(const attend_work *work, tq_queries *q)
 {
     tq_partial total;
-    tq_partial_clear(&total);
+    tq_partial_clear(&total, q->n, work->cache->desc.head_dim_v);
     for (size_t i = 0; i < work->n_ranges; i++) {
         add_range(work, q, work->first_range + i, &total);
     }
@@ -191,7 +191,7 @@ static void attend_part(void *arg, size_t index)
 TQ_APART void join_parts(const attend_work *work, const tq_queries *q, const tq_partial *parts)
 {
     tq_partial total;
-    tq_partial_clear(&total);
+    tq_partial_clear(&total, q->n, work->cache->desc.head_dim_v);
     for (size_t i = 0; i < work->n_ranges; i++) {
         tq_partial_add(&total, &parts[i], q->n, work->cache->desc.head_dim_v);
     }

@@ -32,10 +32,12 @@ typedef struct tq_partial {
     float weight[TQ_PAGE_QUERIES];
     _Alignas(64) float plain[TQ_MAX_DIM]; /* [n][dim] */
     _Alignas(64) float rotated[TQ_MAX_DIM];
+    bool has_plain;           /* False while all of `plain` is zero: most ranges have encoded tokens only. */
     const tq_codec *rotation; /* That of `rotated`; null while all of it is zero. */
 } tq_partial;
 
-void tq_partial_clear(tq_partial *partial);
+/* Nothing of n vectors of dim_v coordinates. */
+void tq_partial_clear(tq_partial *partial, size_t n, size_t dim);
 
 /* Adds tokens [0, n_tokens) of page `index`, as far as the queries see them. */
 void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t index, size_t n_tokens,

@@ -131,7 +131,9 @@ static void encoded_sum(const tq_cache *cache, const tq_queries *q, const tq_pag
     const tq_side *side = page->form.v;
     const uint8_t *values = page->blocks[TQ_BLOCK_ENCODED] + tq_encoded_values_at(page->form, q->kv_head);
     const bool half = side->codec->family == TQ_FAMILY_HALF;
-    if (!half) {
+    if (half) {
+        sums->has_plain = true;
+    } else {
         sums->rotation = side->codec;
     }
     kernels->page_sum(&side->codec->code, weights + tokens.begin, P, q->n, values + side->rows_at, tokens.begin,
@@ -145,6 +147,7 @@ static void page_sum(const tq_cache *cache, const tq_queries *q, const tq_page *
 {
     const tq_kernels *kernels = &cache->context->kernels;
     const size_t dim = cache->desc.head_dim_v;
+    sums->has_plain = sums->has_plain || !is_empty(spans.sinks) || !is_empty(spans.exact);
     if (!is_empty(spans.sinks)) {
         const uint8_t *values =
             page->blocks[TQ_BLOCK_SINKS] + tq_exact_values_at(cache, cache->desc.sink_tokens, q->kv_head);
@@ -188,6 +191,17 @@ static bool keep_weights(float *weights, size_t n, float skip_below)
     return false;
 }
 
+/* Multiplies the sums of a query, `dim` floats from `first` on. */
+static void shrink(tq_partial *sums, size_t first, size_t dim, float factor)
+{
+    for (size_t j = first; sums->has_plain && j < first + dim; j++) {
+        sums->plain[j] *= factor;
+    }
+    for (size_t j = first; sums->rotation != NULL && j < first + dim; j++) {
+        sums->rotated[j] *= factor;
+    }
+}
+
 void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t index, size_t n_tokens,
                     tq_partial *sums)
 {
@@ -204,9 +218,8 @@ void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q,
     }
     cache->context->kernels.soften(scores, P, q->n, n_tokens, sums->largest, sums->weight, factor);
     for (size_t i = 0; i < q->n; i++) {
-        for (size_t j = i * dim; factor[i] != 1 && j < (i + 1) * dim; j++) {
-            sums->plain[j] *= factor[i];
-            sums->rotated[j] *= factor[i];
+        if (factor[i] != 1) {
+            shrink(sums, i * dim, dim, factor[i]);
         }
         kept = keep_weights(scores + i * P, n_tokens, q->args->skip_below) || kept;
     }
@@ -215,11 +228,22 @@ void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q,
     }
 }
 
-void tq_partial_clear(tq_partial *partial)
+void tq_partial_clear(tq_partial *partial, size_t n, size_t dim)
 {
-    memset(partial, 0, sizeof *partial);
     for (size_t i = 0; i < TQ_PAGE_QUERIES; i++) {
         partial->largest[i] = -INFINITY;
+        partial->weight[i] = 0;
+    }
+    memset(partial->plain, 0, n * dim * sizeof *partial->plain);
+    memset(partial->rotated, 0, n * dim * sizeof *partial->rotated);
+    partial->has_plain = false;
+    partial->rotation = NULL;
+}
+
+static void add_scaled(float *total, float total_factor, const float *part, float part_factor, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        total[j] = total[j] * total_factor + part[j] * part_factor;
     }
 }
 
@@ -228,6 +252,7 @@ void tq_partial_add(tq_partial *total, const tq_partial *part, size_t n, size_t 
     if (part->rotation != NULL) {
         total->rotation = part->rotation;
     }
+    total->has_plain = total->has_plain || part->has_plain;
     for (size_t i = 0; i < n; i++) {
         if (part->largest[i] == -INFINITY) { /* The query sees nothing of that part. */
             continue;
@@ -235,9 +260,11 @@ void tq_partial_add(tq_partial *total, const tq_partial *part, size_t n, size_t 
         const float top = part->largest[i] > total->largest[i] ? part->largest[i] : total->largest[i];
         const float old = expf(total->largest[i] - top); /* 0 if there was nothing. */
         const float new = expf(part->largest[i] - top);
-        for (size_t j = i * dim; j < (i + 1) * dim; j++) {
-            total->plain[j] = total->plain[j] * old + part->plain[j] * new;
-            total->rotated[j] = total->rotated[j] * old + part->rotated[j] * new;
+        if (total->has_plain) {
+            add_scaled(total->plain + i * dim, old, part->plain + i * dim, new, dim);
+        }
+        if (total->rotation != NULL) {
+            add_scaled(total->rotated + i * dim, old, part->rotated + i * dim, new, dim);
         }
         total->weight[i] = total->weight[i] * old + part->weight[i] * new;
         total->largest[i] = top;
