@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Attention over one page.
+ * Attention over some pages.
  *
  * For each query, with scores s_k = scale <q, k_k> (soft-capped, masked), out = sum of exp(s_k) v_k / sum of exp(s_k).
  * Pages are taken one after the other with the online softmax (M. Milakov, N. Gimelshein, arXiv:1805.02867): m is the
@@ -163,18 +163,18 @@ static void page_sum(const tq_cache *cache, const tq_queries *q, const tq_page *
     }
 }
 
-/* Caps the scores of tokens [first, first + n), and gives those outside of [begin, end) no weight. */
-static void cap_and_mask(float *scores, size_t first, size_t n, size_t begin, size_t end, float cap)
+/* Caps scores, and gives tokens outside of [begin, end) no weight. */
+static void cap_and_mask(const tq_queries *q, size_t first, size_t n, float *scores)
 {
-    for (size_t k = 0; cap > 0 && k < n; k++) {
-        scores[k] = cap * tanhf(scores[k] / cap);
-    }
-    if (first >= begin && first + n <= end) {
-        return;
-    }
-    for (size_t k = 0; k < n; k++) {
-        if (first + k < begin || first + k >= end) {
-            scores[k] = -INFINITY;
+    const float cap = q->args->soft_cap;
+    for (size_t i = 0; i < q->n; i++) {
+        for (size_t k = 0; cap > 0 && k < n; k++) {
+            scores[i * P + k] = cap * tanhf(scores[i * P + k] / cap);
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (first + k < q->begin[i] || first + k >= q->end[i]) {
+                scores[i * P + k] = -INFINITY;
+            }
         }
     }
 }
@@ -202,29 +202,62 @@ static void shrink(tq_partial *sums, size_t first, size_t dim, float factor)
     }
 }
 
-void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t index, size_t n_tokens,
-                    tq_partial *sums)
+/* A page on its way. */
+typedef struct visit {
+    size_t n_tokens;
+    page_spans spans;
+    _Alignas(64) float scores[TQ_PAGE_QUERIES * P]; /* Then weights. */
+} visit;
+
+/* Computes the scores of tokens [index * P, end), as many as the page has. */
+static void score_page(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t index, size_t end, visit *v)
 {
     const tq_page *page = track->pages[index];
-    const page_spans spans = find_spans(cache, page, index < q->n_encoded_pages, n_tokens);
+    const size_t first = index * P;
+    v->n_tokens = end - first < P ? end - first : P;
+    v->spans = find_spans(cache, page, index < q->n_encoded_pages, v->n_tokens);
+    fetch_page(track, q, index + 2);
+    page_scores(cache, q, page, v->spans, next_rows(track, q, index, false), v->scores);
+    if (first < q->all_begin || first + v->n_tokens > q->all_end || q->args->soft_cap > 0) {
+        cap_and_mask(q, first, v->n_tokens, v->scores);
+    }
+}
+
+/* Turns scores into weights; true if values with these weights are to be added. */
+static bool soften_page(const tq_cache *cache, const tq_queries *q, visit *v, tq_partial *sums)
+{
     const size_t dim = cache->desc.head_dim_v;
-    _Alignas(64) float scores[TQ_PAGE_QUERIES * P];
     float factor[TQ_PAGE_QUERIES];
     bool kept = false;
-    fetch_page(track, q, index + 2);
-    page_scores(cache, q, page, spans, next_rows(track, q, index, false), scores);
-    for (size_t i = 0; i < q->n; i++) {
-        cap_and_mask(scores + i * P, index * P, n_tokens, q->begin[i], q->end[i], q->args->soft_cap);
-    }
-    cache->context->kernels.soften(scores, P, q->n, n_tokens, sums->largest, sums->weight, factor);
+    cache->context->kernels.soften(v->scores, P, q->n, v->n_tokens, sums->largest, sums->weight, factor);
     for (size_t i = 0; i < q->n; i++) {
         if (factor[i] != 1) {
             shrink(sums, i * dim, dim, factor[i]);
         }
-        kept = keep_weights(scores + i * P, n_tokens, q->args->skip_below) || kept;
+        kept = q->args->skip_below <= 0 || keep_weights(v->scores + i * P, v->n_tokens, q->args->skip_below) || kept;
     }
-    if (kept) {
-        page_sum(cache, q, page, spans, next_rows(track, q, index, true), scores, sums);
+    return kept;
+}
+
+/* The scores of the next page are computed before the values of this one are added up: neither waits for the other, so
+ * the processor has something to do while numbers of the one go through the softmax. */
+void tq_attend_pages(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t begin, size_t end,
+                     tq_partial *sums)
+{
+    visit visits[2];
+    if (begin * P >= end) {
+        return;
+    }
+    score_page(cache, track, q, begin, end, &visits[begin % 2]);
+    for (size_t index = begin; index * P < end; index++) {
+        visit *v = &visits[index % 2];
+        const bool kept = soften_page(cache, q, v, sums);
+        if ((index + 1) * P < end) {
+            score_page(cache, track, q, index + 1, end, &visits[(index + 1) % 2]);
+        }
+        if (kept) {
+            page_sum(cache, q, track->pages[index], v->spans, next_rows(track, q, index, true), v->scores, sums);
+        }
     }
 }
 
