@@ -54,7 +54,7 @@ TQ_INLINE void multiply_blocks(kind_of_code kind, size_t rows, size_t tiles, uns
             const __m512i q = _mm512_set1_epi32(dwords[k * stride + r]);
             TQ_UNROLL
             for (size_t t = 0; t < tiles; t++) {
-                sums[t][r] = _mm512_dpbusd_epi32(sums[t][r], levels[t], q);
+                sums[t][r] = add_products(sums[t][r], levels[t], q);
             }
         }
     }

@@ -89,9 +89,9 @@ TQ_INLINE void multiply_blocks(kind_of_code kind, size_t groups, size_t n_q, con
             TQ_UNROLL
             for (size_t g = 0; g < groups; g++) {
                 if (n_q > FEW || k % 2 == 0) {
-                    c->even[g][i] = _mm512_dpbusd_epi32(c->even[g][i], w, levels[g]);
+                    c->even[g][i] = add_products(c->even[g][i], w, levels[g]);
                 } else {
-                    c->odd[g][i] = _mm512_dpbusd_epi32(c->odd[g][i], w, levels[g]);
+                    c->odd[g][i] = add_products(c->odd[g][i], w, levels[g]);
                 }
             }
         }
@@ -108,9 +108,8 @@ TQ_INLINE __m512 load_mean(const tq_weighted *work, size_t group)
 }
 
 /* Adds to the sums of query i in a group: the sums of products, and the mean. */
-TQ_INLINE void add_to_sums(const tq_weighted *work, size_t i, size_t group, __m512 products, __m512 mean)
+TQ_INLINE void add_to_sums(const tq_weighted *work, size_t i, __m512 products, __m512 mean, float *sums)
 {
-    float *sums = work->sums + i * work->code->dim + group * TQ_VALUE_DIMS;
     const __m512 more = _mm512_fmadd_ps(products, _mm512_set1_ps(work->factor[i]), _mm512_loadu_ps(sums));
     _mm512_storeu_ps(sums, _mm512_fmadd_ps(mean, _mm512_set1_ps(work->centred[i]), more));
 }
@@ -119,18 +118,24 @@ TQ_INLINE void add_to_sums(const tq_weighted *work, size_t i, size_t group, __m5
 TQ_INLINE void finish_groups(kind_of_code kind, size_t groups, size_t n_q, const tq_weighted *work, size_t first,
                              const chains *c)
 {
+    float *sums = work->sums + first * TQ_VALUE_DIMS;
+    __m512 means[TQ_GROUPS];
     TQ_UNROLL
     for (size_t g = 0; g < groups; g++) {
-        const __m512 mean = load_mean(work, first + g);
+        means[g] = load_mean(work, first + g);
+    }
+    TQ_UNROLL
+    for (size_t i = 0; i < n_q; i++) {
         TQ_UNROLL
-        for (size_t i = 0; i < n_q; i++) {
+        for (size_t g = 0; g < groups; g++) {
             const __m512i sum = n_q > FEW ? c->even[g][i] : _mm512_add_epi32(c->even[g][i], c->odd[g][i]);
             __m512 whole = _mm512_cvtepi32_ps(sum);
             if (kind.trellis) {
                 whole = _mm512_add_ps(whole, _mm512_set1_ps(work->bias[i]));
             }
-            add_to_sums(work, i, first + g, whole, mean);
+            add_to_sums(work, i, whole, means[g], sums + g * TQ_VALUE_DIMS);
         }
+        sums += work->code->dim;
     }
 }
 
