@@ -10,6 +10,7 @@
 #include "compiler.h"
 
 #include <immintrin.h>
+#include <stddef.h>
 
 enum { TQ_QUARTERS = 4 };
 
@@ -42,6 +43,16 @@ TQ_INLINE __m512 tq_quarter(__m512 quarters, int i)
 {
     const __m512 all = _mm512_permutexvar_ps(_mm512_set1_epi32(4 * i), quarters);
     return all;
+}
+
+/* The first `count` of four floats; constant. A masked store is slow, and so is a load of what it stored. */
+TQ_INLINE void tq_store_some(float *to, size_t count, __m128 x)
+{
+    if (count == TQ_QUARTERS) {
+        _mm_storeu_ps(to, x);
+    } else {
+        _mm_mask_storeu_ps(to, (__mmask8)((1U << count) - 1), x);
+    }
 }
 
 /* One number of each quarter. */

@@ -26,8 +26,7 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
         for (size_t t = 0; t < tiles; t++) {
             blocks[t].rows = work->page + at + t * bits * TQ_ROW_BYTES;
         }
-        fetch_rows(work->ahead + at, tiles * bits);
-        multiply_blocks(kind, rows, tiles, 8, blocks, tables, dwords, work->stride, sums);
+        multiply_blocks(kind, rows, tiles, 8, blocks, tables, dwords, work->stride, work->ahead + at, sums);
         at += TQ_KEY_TILES * bits * (size_t)TQ_ROW_BYTES;
         dwords += 8 * work->stride;
     }
@@ -37,7 +36,7 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
         for (size_t t = 0; t < tiles; t++) {
             blocks[t].rows = work->page + tq_key_block_at(work->code, dim / TQ_KEY_DIMS, first_tile + t);
         }
-        multiply_blocks(kind, rows, tiles, 4, blocks, tables, dwords, work->stride, sums);
+        multiply_blocks(kind, rows, tiles, 4, blocks, tables, dwords, work->stride, work->ahead + at, sums);
     }
     TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {

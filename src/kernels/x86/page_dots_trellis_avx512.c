@@ -45,8 +45,7 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
         for (size_t t = 0; t < tiles; t++) {
             blocks[t] = key_block(bits, work->page + at + t * bits * TQ_ROW_BYTES, &before[t]);
         }
-        fetch_rows(work->ahead + at, tiles * bits);
-        multiply_blocks(kind, rows, tiles, 8, blocks, tables, dwords, work->stride, sums);
+        multiply_blocks(kind, rows, tiles, 8, blocks, tables, dwords, work->stride, work->ahead + at, sums);
         dwords += 8 * work->stride;
     }
     TQ_UNROLL

@@ -44,7 +44,7 @@ TQ_INLINE void mean_scores(size_t count, size_t dim, const float *q, const uint8
         }
     }
     const __m128 scores = tq_first_lanes(tq_across_lanes(tq_add, sums));
-    _mm_mask_storeu_ps(q_mean, (__mmask8)((1U << count) - 1), _mm_div_ps(scores, _mm_set1_ps((float)dim)));
+    tq_store_some(q_mean, count, _mm_div_ps(scores, _mm_set1_ps((float)dim)));
 }
 
 TQ_INLINE void all_mean_scores(size_t dim, const float *q, size_t n_q, const uint8_t *mean, float *q_mean)

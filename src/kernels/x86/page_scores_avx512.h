@@ -37,14 +37,15 @@ extern tq_dots_function *const tq_lloyd_dots_avx512[4][TQ_MOST_ROWS];   /* For 1
 extern tq_dots_function *const tq_trellis_dots_avx512[3][TQ_MOST_ROWS]; /* For 2 to 4 bits. */
 extern tq_dots_function *const tq_byte_dots_avx512[TQ_MOST_ROWS / 2];   /* For pairs of rows. */
 
-/* sums[t][r] += operands of TILES blocks times the dwords of ROWS rows, for fields 0 .. fields - 1. */
+/* Fetches as many rows of `ahead`, and sums[t][r] += operands of TILES blocks times the dwords of ROWS rows, for fields 0 .. fields - 1. */
 TQ_INLINE void multiply_blocks(kind_of_code kind, size_t rows, size_t tiles, unsigned fields, const block *blocks,
-                               const __m512i *tables, const int32_t *dwords, size_t stride,
+                               const __m512i *tables, const int32_t *dwords, size_t stride, const uint8_t *ahead,
                                __m512i sums[TQ_KEY_TILES][TQ_MOST_ROWS])
 {
     TQ_UNROLL
     for (unsigned k = 0; k < fields; k++) {
         __m512i levels[TQ_KEY_TILES];
+        fetch_part(ahead, tiles * kind.bits * fields / 8, k, fields);
         TQ_UNROLL
         for (size_t t = 0; t < tiles; t++) {
             levels[t] = operand(kind, &blocks[t], k, tables);

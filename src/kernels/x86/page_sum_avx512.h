@@ -72,13 +72,14 @@ TQ_INLINE __m512i broadcast_weights(const uint8_t *four)
 
 /* Adds the 32 tokens of tile h; b: a block for each group. */
 TQ_INLINE void multiply_blocks(kind_of_code kind, size_t groups, size_t n_q, const tq_weighted *work, size_t h,
-                               const block *b, const __m512i *tables, chains *c)
+                               const block *b, const __m512i *tables, const uint8_t *ahead, chains *c)
 {
     const uint8_t *weights = work->weights[0] + h * TQ_VALUE_TOKENS;
     __asm__("" : "+r"(weights)); /* Or gcc loads the weights of the next tile here, and spills them. */
     TQ_UNROLL
     for (unsigned k = 0; k < 8; k++) {
         __m512i levels[TQ_GROUPS];
+        fetch_part(ahead, groups * kind.bits, k, 8);
         TQ_UNROLL
         for (size_t g = 0; g < groups; g++) {
             levels[g] = operand(kind, &b[g], k, tables);
@@ -94,6 +95,16 @@ TQ_INLINE void multiply_blocks(kind_of_code kind, size_t groups, size_t n_q, con
                     c->odd[g][i] = add_products(c->odd[g][i], w, levels[g]);
                 }
             }
+        }
+    }
+}
+
+/* Fetches what is not fetched with tiles, because their weights are 0; `ahead` is as long as all tiles of groups. */
+TQ_INLINE void fetch_skipped(const tq_weighted *work, const uint8_t *ahead, size_t rows_of_tile)
+{
+    for (size_t h = 0; h < TQ_VALUE_TILES; h++) {
+        if (h < work->first_tile || h >= work->end_tile) {
+            fetch_rows(ahead + h * rows_of_tile * TQ_ROW_BYTES, rows_of_tile);
         }
     }
 }

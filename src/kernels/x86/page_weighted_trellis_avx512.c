@@ -29,7 +29,8 @@ TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const t
     const uint8_t *rows = work->page + first * group_bytes;
     chains c;
     clear_chains(groups, n_q, &c);
-    fetch_rows(work->ahead + first * group_bytes, groups * TQ_VALUE_TILES * bits);
+    const uint8_t *ahead = work->ahead + first * group_bytes;
+    fetch_skipped(work, ahead, groups * bits);
     for (size_t h = work->first_tile; h < work->end_tile; h++) {
         const size_t at = h * bits * TQ_ROW_BYTES;
         __m512i u = load_row(before + at, 0);
@@ -39,7 +40,7 @@ TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const t
             b[g] = value_block(bits, rows + g * group_bytes + at, u);
             u = load_row(rows + g * group_bytes + at, 0);
         }
-        multiply_blocks(kind, groups, n_q, work, h, b, tables, &c);
+        multiply_blocks(kind, groups, n_q, work, h, b, tables, ahead + h * groups * bits * TQ_ROW_BYTES, &c);
     }
     finish_groups(kind, groups, n_q, work, first, &c);
 }

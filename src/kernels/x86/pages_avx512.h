@@ -32,6 +32,13 @@ TQ_INLINE void fetch_rows(const uint8_t *ahead, size_t rows)
     }
 }
 
+/* Part i of n of the next `rows` rows: fetched bit by bit while others are worked on, since a processor keeps few
+ * fetches on their way. */
+TQ_INLINE void fetch_part(const uint8_t *ahead, size_t rows, size_t i, size_t n)
+{
+    fetch_rows(ahead + i * rows / n * TQ_ROW_BYTES, (i + 1) * rows / n - i * rows / n);
+}
+
 /* What kernels do not fetch row by row: the scales, and as much more as a page's mean takes before its rows. */
 TQ_INLINE void fetch_rest(const tq_code *code, const uint8_t *ahead)
 {

@@ -89,15 +89,15 @@ TQ_INLINE void soften_rows(size_t rows, float *scores, size_t stride, size_t n, 
         const __m128 top = tq_first_lanes(tq_across_lanes(tq_larger, most));
         const __m128 e = _mm512_castps512_ps128(exp_negative(_mm512_castps128_ps512(_mm_sub_ps(before, top))));
         shrink = _mm_mask_mov_ps(shrink, _mm_cmp_ps_mask(top, before, _CMP_GT_OQ), e);
-        _mm_mask_storeu_ps(largest, are_rows, top);
+        tq_store_some(largest, rows, top);
     }
     TQ_UNROLL
     for (size_t i = 0; i < TQ_QUARTERS; i++) {
         sums[i] = i < rows ? weights_of(scores + i * stride, n, largest[i]) : _mm512_setzero_ps();
     }
     const __m128 more = tq_first_lanes(tq_across_lanes(tq_add, sums));
-    _mm_mask_storeu_ps(factor, are_rows, shrink);
-    _mm_mask_storeu_ps(weight, are_rows, _mm_fmadd_ps(_mm_maskz_loadu_ps(are_rows, weight), shrink, more));
+    tq_store_some(factor, rows, shrink);
+    tq_store_some(weight, rows, _mm_fmadd_ps(_mm_maskz_loadu_ps(are_rows, weight), shrink, more));
 }
 
 TQ_INLINE void soften(float *scores, size_t stride, size_t n_q, size_t n, float *largest, float *weight, float *factor)
