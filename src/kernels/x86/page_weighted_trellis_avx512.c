@@ -7,16 +7,14 @@
  * dimensions follows the last: the code bites its tail. */
 #include "kernels/x86/page_sum_avx512.h"
 
-TQ_INLINE block value_block(unsigned bits, const uint8_t *rows, __m512i before)
+TQ_INLINE block value_block(unsigned bits, const uint8_t *rows, __m512i u, __m512i before)
 {
-    const __m512i u = load_row(rows, 0);
-    const coded_bits coded = {u,
-                              _mm512_alignr_epi32(u, before, 15),
-                              _mm512_alignr_epi32(u, before, 14),
-                              _mm512_alignr_epi32(u, before, 12),
-                              _mm512_alignr_epi32(u, before, 11),
-                              _mm512_alignr_epi32(u, before, 10)};
-    return merge_trellis(bits, &coded, rows);
+    const __m512i s0 = xor3(_mm512_alignr_epi32(u, before, 15), _mm512_alignr_epi32(u, before, 14),
+                            _mm512_alignr_epi32(u, before, 12));
+    const __m512i s1 = xor3(u, _mm512_alignr_epi32(u, before, 11), _mm512_alignr_epi32(u, before, 10));
+    const __m512i even = select_bits(0x55, s0, _mm512_add_epi8(s1, s1));
+    const __m512i odd = select_bits(0x55, _mm512_srli_epi16(s0, 1), s1);
+    return merge_trellis(bits, even, odd, rows);
 }
 
 /* Groups first .. first + groups - 1; before: the group before them. Everything but `work`, `tables`, `first` and
@@ -33,14 +31,15 @@ TQ_INLINE void weighted_groups(unsigned bits, size_t groups, size_t n_q, const t
     fetch_skipped(work, ahead, groups * bits);
     for (size_t h = work->first_tile; h < work->end_tile; h++) {
         const size_t at = h * bits * TQ_ROW_BYTES;
-        __m512i u = load_row(before + at, 0);
-        block b[TQ_GROUPS];
+        __m512i u_before = load_row(before + at, 0);
+        block blocks[TQ_GROUPS];
         TQ_UNROLL
         for (size_t g = 0; g < groups; g++) {
-            b[g] = value_block(bits, rows + g * group_bytes + at, u);
-            u = load_row(rows + g * group_bytes + at, 0);
+            const __m512i u = load_row(rows + g * group_bytes + at, 0);
+            blocks[g] = value_block(bits, rows + g * group_bytes + at, u, u_before);
+            u_before = u;
         }
-        multiply_blocks(kind, groups, n_q, work, h, b, tables, ahead + h * groups * bits * TQ_ROW_BYTES, &c);
+        multiply_blocks(kind, groups, n_q, work, h, blocks, tables, ahead + h * groups * bits * TQ_ROW_BYTES, &c);
     }
     finish_groups(kind, groups, n_q, work, first, &c);
 }
@@ -58,8 +57,9 @@ TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
         weighted_groups(bits, together, n_q, work, tables, g, before);
         before = work->page + (g + together - 1) * group_bytes;
     }
-    if (g < groups) {
+    for (; g < groups; g++) {
         weighted_groups(bits, 1, n_q, work, tables, g, before);
+        before = work->page + g * group_bytes;
     }
 }
 
