@@ -71,27 +71,32 @@ TQ_INLINE scales load_scales(const uint8_t *halves)
     for (size_t t = 0; t < TQ_KEY_TILES; t++) {
         const __m256i bits = _mm256_load_si256((const void *)(halves + 2 * TQ_KEY_TOKENS * t));
         s.magnitude[t] = _mm512_cvtph_ps(_mm256_and_si256(bits, _mm256_set1_epi16(0x7FFF)));
-        s.centred[t] = (__mmask16)~_mm256_movepi16_mask(bits);
+        s.centred[t] = _mm256_testn_epi16_mask(bits, _mm256_set1_epi16((short)0x8000));
     }
     return s;
 }
 
-/* The 64 scores of query i. */
-TQ_INLINE void finish(const tq_prepared_query *p, size_t planes, size_t i, const int32_t *sums, const scales *s,
-                      const float *q_mean, float *scores)
+/* All 64 scores of each query. The sum of one plane times 256 and the factor has the same bits as that of two, if the
+ * low one is zero. */
+TQ_INLINE void finish(const tq_prepared_query *p, size_t planes, size_t n_q, const int32_t *sums, const scales *s,
+                      const float *q_mean, float *scores, size_t stride)
 {
-    const int32_t *own = sums + i * planes * TQ_PAGE_TOKENS;
-    const __m512 mean = _mm512_set1_ps(q_mean[i]);
-    TQ_UNROLL
-    for (size_t t = 0; t < TQ_KEY_TILES; t++) {
-        const size_t k = t * TQ_KEY_TOKENS;
-        const __m512 high = _mm512_cvtepi32_ps(_mm512_load_si512(own + k));
-        const __m512 low =
-            planes == 2 ? _mm512_cvtepi32_ps(_mm512_load_si512(own + TQ_PAGE_TOKENS + k)) : _mm512_setzero_ps();
-        const __m512 whole = _mm512_fmadd_ps(high, _mm512_set1_ps(256), low);
-        const __m512 score = _mm512_mul_ps(
-            _mm512_fmadd_ps(whole, _mm512_set1_ps(p->factor[i]), _mm512_set1_ps(p->bias[i])), s->magnitude[t]);
-        _mm512_storeu_ps(scores + k, _mm512_mask_add_ps(score, s->centred[t], score, mean));
+    for (size_t i = 0; i < n_q; i++) {
+        const __m512 mean = _mm512_set1_ps(q_mean[i]);
+        const __m512 factor = _mm512_set1_ps(planes == 1 ? 256 * p->factor[i] : p->factor[i]);
+        const __m512 bias = _mm512_set1_ps(p->bias[i]);
+        TQ_UNROLL
+        for (size_t t = 0; t < TQ_KEY_TILES; t++) {
+            __m512 whole = _mm512_cvtepi32_ps(_mm512_load_si512(sums + t * TQ_KEY_TOKENS));
+            if (planes == 2) {
+                const __m512i low = _mm512_load_si512(sums + TQ_PAGE_TOKENS + t * TQ_KEY_TOKENS);
+                whole = _mm512_fmadd_ps(whole, _mm512_set1_ps(256), _mm512_cvtepi32_ps(low));
+            }
+            const __m512 score = _mm512_mul_ps(_mm512_fmadd_ps(whole, factor, bias), s->magnitude[t]);
+            _mm512_storeu_ps(scores + t * TQ_KEY_TOKENS, _mm512_mask_add_ps(score, s->centred[t], score, mean));
+        }
+        sums += planes * TQ_PAGE_TOKENS;
+        scores += stride;
     }
 }
 
@@ -102,6 +107,7 @@ void tq_page_scores_avx512(const tq_code *code, const void *prepared, const floa
     const tq_prepared_query *p = prepared;
     float q_mean[TQ_PAGE_QUERIES] = {0};
     _Alignas(64) int32_t sums[TQ_QUERY_ROWS * TQ_PAGE_TOKENS];
+    float part[TQ_PAGE_QUERIES * TQ_PAGE_TOKENS]; /* Scores of a page that is read in part. */
     if (code->bits == 0) {
         tq_half_scores_avx512(code->dim, prepared, n_q, page + first * code->row_bytes, n, scores, stride);
         return;
@@ -116,16 +122,15 @@ void tq_page_scores_avx512(const tq_code *code, const void *prepared, const floa
     integer_sums(code, p, page, next != NULL ? next : page, sums);
     fetch_rest(code, next != NULL ? next : page);
     const scales s = load_scales(page + tq_page_scales_at(code));
-    for (size_t i = 0; i < n_q; i++) {
-        float part[TQ_PAGE_TOKENS];
-        float *all = n == TQ_PAGE_TOKENS ? scores + i * stride : part;
-        if (p->planes == 1) {
-            finish(p, 1, i, sums, &s, q_mean, all);
-        } else {
-            finish(p, 2, i, sums, &s, q_mean, all);
-        }
-        if (n != TQ_PAGE_TOKENS) {
-            memcpy(scores + i * stride, part + first, n * sizeof *part);
-        }
+    const bool whole = n == TQ_PAGE_TOKENS;
+    float *all = whole ? scores : part;
+    const size_t all_stride = whole ? stride : TQ_PAGE_TOKENS;
+    if (p->planes == 1) {
+        finish(p, 1, n_q, sums, &s, q_mean, all, all_stride);
+    } else {
+        finish(p, 2, n_q, sums, &s, q_mean, all, all_stride);
+    }
+    for (size_t i = 0; !whole && i < n_q; i++) {
+        memcpy(scores + i * stride, part + i * TQ_PAGE_TOKENS + first, n * sizeof *part);
     }
 }

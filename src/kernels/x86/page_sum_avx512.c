@@ -59,7 +59,7 @@ TQ_INLINE page_scales load_scales(const uint8_t *halves, bool has_mean)
     for (size_t i = 0; i < 4; i++) {
         const __m256i bits = _mm256_load_si256((const void *)(halves + 32 * i));
         loaded.scales.x[i] = _mm512_cvtph_ps(_mm256_and_si256(bits, _mm256_set1_epi16(0x7FFF)));
-        loaded.is_centred[i] = has_mean ? (__mmask16)~_mm256_movepi16_mask(bits) : 0;
+        loaded.is_centred[i] = has_mean ? _mm256_testn_epi16_mask(bits, _mm256_set1_epi16((short)0x8000)) : 0;
     }
     return loaded;
 }
