@@ -10,7 +10,7 @@
  *
  *     s0 = u[t-1] ^ u[t-2] ^ u[t-4]        s1 = u[t] ^ u[t-5] ^ u[t-6]
  *
- * for eight fields at once, as bits are stored; the caller knows how to shift row 0 by coordinates. */
+ * for eight fields at once, as bits are stored; keys and values find these bits in different ways. */
 #ifndef TQ_OPERANDS_AVX512_H
 #define TQ_OPERANDS_AVX512_H
 

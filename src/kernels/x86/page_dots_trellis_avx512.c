@@ -84,21 +84,9 @@ TQ_INLINE void dots(unsigned bits, size_t rows, const tq_dots *work)
     }
 }
 
-#define DOTS(bits, rows)                                                                                               \
-    static void dots_##bits##_##rows(const tq_dots *work)                                                              \
-    {                                                                                                                  \
-        dots(bits, rows, work);                                                                                        \
-    }
-#define DOTS_OF(bits)                                                                                                  \
-    DOTS(bits, 1) DOTS(bits, 2) DOTS(bits, 3) DOTS(bits, 4) DOTS(bits, 5) DOTS(bits, 6) DOTS(bits, 7) DOTS(bits, 8)
-#define NAMES_OF(bits)                                                                                                 \
-    {                                                                                                                  \
-        dots_##bits##_1, dots_##bits##_2, dots_##bits##_3, dots_##bits##_4, dots_##bits##_5, dots_##bits##_6,          \
-            dots_##bits##_7, dots_##bits##_8                                                                           \
-    }
+TQ_DOTS_OF(2)
+TQ_DOTS_OF(3)
+TQ_DOTS_OF(4)
 
-DOTS_OF(2)
-DOTS_OF(3)
-DOTS_OF(4)
-
-tq_dots_function *const tq_trellis_dots_avx512[3][TQ_MOST_ROWS] = {NAMES_OF(2), NAMES_OF(3), NAMES_OF(4)};
+tq_dots_function *const tq_trellis_dots_avx512[3][TQ_MOST_ROWS] = {TQ_DOTS_NAMES_OF(2), TQ_DOTS_NAMES_OF(3),
+                                                                   TQ_DOTS_NAMES_OF(4)};

@@ -9,8 +9,8 @@
  *     operand               d0: t0 t1 t2 t3 | d1: t0 t1 t2 t3 | ... | d15: t0 t1 t2 t3     int8, looked up once
  *     VPDPBUSD              d0: += w0 t0 + w1 t1 + w2 t2 + w3 t3 | ...                     int32
  *
- * A function is made for each number of queries, so that sums stay in registers. Each line of the page is loaded once,
- * and once for each it fetches a line of `ahead`. */
+ * A function is made for each number of queries, so that sums stay in registers. With each line of the page, a line of
+ * `ahead` is fetched. */
 #ifndef TQ_PAGE_SUM_AVX512_H
 #define TQ_PAGE_SUM_AVX512_H
 
@@ -149,5 +149,22 @@ TQ_INLINE void finish_groups(kind_of_code kind, size_t groups, size_t n_q, const
         sums += work->code->dim;
     }
 }
+
+/* From weighted(bits, n_q, work): a function for each number of queries, and a table of them. */
+#define TQ_WEIGHTED(bits, n_q)                                                                                         \
+    static void weighted_##bits##_##n_q(const tq_weighted *work)                                                       \
+    {                                                                                                                  \
+        weighted(bits, n_q, work);                                                                                     \
+    }
+#define TQ_WEIGHTED_OF(bits)                                                                                           \
+    TQ_WEIGHTED(bits, 1)                                                                                               \
+    TQ_WEIGHTED(bits, 2)                                                                                               \
+    TQ_WEIGHTED(bits, 3)                                                                                               \
+    TQ_WEIGHTED(bits, 4) TQ_WEIGHTED(bits, 5) TQ_WEIGHTED(bits, 6) TQ_WEIGHTED(bits, 7) TQ_WEIGHTED(bits, 8)
+#define TQ_WEIGHTED_NAMES_OF(bits)                                                                                     \
+    {                                                                                                                  \
+        weighted_##bits##_1, weighted_##bits##_2, weighted_##bits##_3, weighted_##bits##_4, weighted_##bits##_5,       \
+            weighted_##bits##_6, weighted_##bits##_7, weighted_##bits##_8                                              \
+    }
 
 #endif /* TQ_PAGE_SUM_AVX512_H */

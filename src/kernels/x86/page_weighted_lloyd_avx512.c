@@ -42,26 +42,10 @@ TQ_INLINE void weighted(unsigned bits, size_t n_q, const tq_weighted *work)
     }
 }
 
-#define WEIGHTED(bits, n_q)                                                                                            \
-    static void weighted_##bits##_##n_q(const tq_weighted *work)                                                       \
-    {                                                                                                                  \
-        weighted(bits, n_q, work);                                                                                     \
-    }
-#define WEIGHTED_OF(bits)                                                                                              \
-    WEIGHTED(bits, 1)                                                                                                  \
-    WEIGHTED(bits, 2)                                                                                                  \
-    WEIGHTED(bits, 3)                                                                                                  \
-    WEIGHTED(bits, 4) WEIGHTED(bits, 5) WEIGHTED(bits, 6) WEIGHTED(bits, 7) WEIGHTED(bits, 8)
-#define NAMES_OF(bits)                                                                                                 \
-    {                                                                                                                  \
-        weighted_##bits##_1, weighted_##bits##_2, weighted_##bits##_3, weighted_##bits##_4, weighted_##bits##_5,       \
-            weighted_##bits##_6, weighted_##bits##_7, weighted_##bits##_8                                              \
-    }
+TQ_WEIGHTED_OF(1)
+TQ_WEIGHTED_OF(2)
+TQ_WEIGHTED_OF(3)
+TQ_WEIGHTED_OF(4)
 
-WEIGHTED_OF(1)
-WEIGHTED_OF(2)
-WEIGHTED_OF(3)
-WEIGHTED_OF(4)
-
-tq_weighted_function *const tq_lloyd_weighted_avx512[4][TQ_PAGE_QUERIES] = {NAMES_OF(1), NAMES_OF(2), NAMES_OF(3),
-                                                                            NAMES_OF(4)};
+tq_weighted_function *const tq_lloyd_weighted_avx512[4][TQ_PAGE_QUERIES] = {
+    TQ_WEIGHTED_NAMES_OF(1), TQ_WEIGHTED_NAMES_OF(2), TQ_WEIGHTED_NAMES_OF(3), TQ_WEIGHTED_NAMES_OF(4)};
