@@ -3,6 +3,7 @@
  * Encoded pages. Their layout is the backend's own, so each backend writes the page that it reads. */
 #include "check.h"
 #include "codes.h"
+#include "half.h"
 #include "kernels/scalar/scalar.h"
 
 #include <math.h>
@@ -107,11 +108,14 @@ void check_page_query(trial *t)
     }
 }
 
-/* |v| of the tokens asked for. */
+/* |v| of the tokens asked for, or the scales of rows that are shorter: codes of one large coordinate among small ones
+ * are, and levels are rounded in units of the scale. */
 static void page_lengths(const trial *t, const page_trial *p, double *lengths)
 {
     for (size_t k = 0; k < p->n; k++) {
-        lengths[k] = row_length(t, p->code, p->rows, p->first + k);
+        const uint8_t *row = p->rows + (p->first + k) * p->code->row_bytes;
+        const double scale = p->code->bits == 0 ? 0 : fabs((double)tq_f32_from_f16(tq_load_le16(row)));
+        lengths[k] = fmax(row_length(t, p->code, p->rows, p->first + k), scale);
     }
 }
 
