@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* The subcommands of tq, one file each: cmd_NAME.c. */
+#ifndef TQ_TOOL_COMMANDS_H
+#define TQ_TOOL_COMMANDS_H
+
+/* Reads its arguments from argv[2] on; returns the exit code. */
+typedef int command_main(int argc, char **argv);
+
+command_main info_main;
+command_main run_main;
+command_main ppl_main;
+
+#endif /* TQ_TOOL_COMMANDS_H */
