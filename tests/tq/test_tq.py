@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of the program tq: what it prints, its exit codes, and what caches cost on the small model.
+
+    test_tq.py TQ QUANTISE_GGUF SOURCE_FOLDER MODEL_FOLDER
+"""
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TQ, QUANTISE, SOURCE, MODELS = sys.argv[1:5]
+SMALL = SOURCE + "/tools/tq/model/doclm-5m-q8_0.gguf"
+TEXT = MODELS + "/text.txt"
+CONFIGS = ["f16", "f32", "turbo4t", "turbo4", "turbo3t", "turbo2t", "turbo1", "q8_0", "q4_0", "q4_0-rot",
+           "k=turbo4t,v=turbo3t,sink=4,recent=64,means=on,protect=2"]
+
+
+def tq(*arguments, expected=0, text=""):
+    result = subprocess.run([TQ, *arguments], input=text.encode(), capture_output=True, check=False)
+    if result.returncode != expected:
+        raise AssertionError(f"{arguments}: exit code {result.returncode}, {result.stderr.decode()}")
+    return result
+
+
+def ppl(model, text, *arguments):
+    return {row["config"]: row for row in json.loads(tq("ppl", model, text, "--json", *arguments).stdout)["rows"]}
+
+
+class Usage(unittest.TestCase):
+    def refused(self, *arguments):
+        result = tq(*arguments, expected=2)
+        self.assertEqual(result.stdout, b"")
+        self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
+        self.assertTrue(result.stderr.startswith(b"tq: "))
+
+    def test_help(self):
+        self.assertIn(b"usage: tq", tq("--help").stdout)
+        for command in ("info", "run", "ppl"):
+            self.assertIn(b"usage: tq " + command.encode(), tq(command, "--help").stdout)
+
+    def test_bad_command_lines(self):
+        tq(expected=2)
+        tq("nothing", expected=2)
+        for arguments in (["run"], ["run", SMALL], ["run", SMALL, "x", "--config", "turbo5"],
+                          ["run", SMALL, "x", "--what"], ["run", SMALL, "x", "-n", "-1"],
+                          ["run", SMALL, "x", "--temp", "hot"], ["run", SMALL, "x", "-t", "100000"],
+                          ["run", SMALL, "x", "--config", "f16", "--config", "f32"], ["ppl", SMALL],
+                          ["ppl", SMALL, "/nowhere"], ["ppl", SMALL, SMALL, "--window", "0"], ["info", "a", "b"],
+                          ["run", SMALL, "x" * 40000], ["run", SMALL, "", "--load", "/nowhere"]):
+            self.refused(*arguments)
+
+    def test_bad_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(SMALL, "rb") as file:
+                good = file.read()
+            for bad in (b"", b"GGUF", b"GGML" + good[4:1000], good[:3000], good[:-100]):
+                path = folder + "/bad.gguf"
+                with open(path, "wb") as file:
+                    file.write(bad)
+                self.refused("info", path)
+                self.refused("run", path, "x")
+                self.refused("run", SMALL, "x", "--load", path)
+            os.mkfifo(folder + "/fifo")
+            self.refused("info", folder + "/fifo")
+            self.refused("info", folder)
+
+    def test_no_numbers(self):
+        """Weights that are not finite are the file's fault."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = folder + "/nan.gguf"
+            with open(SMALL, "rb") as file:
+                data = bytearray(file.read())
+            data[-4096:] = b"\xff\xff\xff\x7f" * 1024
+            with open(path, "wb") as file:
+                file.write(data)
+            tq("run", path, "x", "-n", "1", expected=2)
+
+
+class Info(unittest.TestCase):
+    def test_json(self):
+        info = json.loads(tq("info", SMALL, "--json").stdout)
+        self.assertEqual({row["name"]: row["bytes_at_128"] for row in info["formats"]}["turbo4"], 66)
+        self.assertEqual((info["model"]["layers"], info["model"]["width"], info["model"]["kv_heads"]), (4, 256, 2))
+        self.assertIn(info["backend"], [backend["name"] for backend in info["backends"]])
+
+    def test_text(self):
+        out = tq("info", SMALL).stdout.decode()
+        for word in ("libturboquant", "OpenBLAS", "turbo4t 66", "qwen2", "Q8_0"):
+            self.assertIn(word, out)
+
+
+class Run(unittest.TestCase):
+    def generate(self, *arguments):
+        return json.loads(tq("run", SMALL, *arguments, "--json").stdout)
+
+    def test_every_configuration(self):
+        for config in CONFIGS:
+            run = self.generate("The printf() function", "-n", "80", "--config", config)
+            self.assertEqual(len(run["tokens"]), run["generated_tokens"])
+            self.assertGreater(run["generated_tokens"], 5, config)
+
+    def test_text_is_what_json_says(self):
+        arguments = ["The access code for Lisbon is", "-n", "40", "--temp", "0.8", "--seed", "4"]
+        run = self.generate(*arguments)
+        self.assertEqual(tq("run", SMALL, *arguments).stdout.decode(), run["text"])
+        self.assertNotEqual(self.generate(*arguments[:-1], "5")["text"], run["text"])
+
+    def test_threads(self):
+        runs = [self.generate("The kernel", "-n", "60", "-t", n)["tokens"] for n in "123"]
+        self.assertEqual(runs[0], runs[1])
+        self.assertEqual(runs[0], runs[2])
+
+    def test_save_and_load(self):
+        for config in ("f16", "turbo3t,sink=4"):
+            for choice in ([], ["--temp", "0.7", "--top-k", "30", "--seed", "9"]):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = folder + "/saved"
+                    prompt = "The open() system call opens the file. " * 8
+                    whole = self.generate(prompt, "-n", "120", "--config", config, *choice)["tokens"]
+                    first = self.generate(prompt, "-n", "50", "--config", config, "--save", path, *choice)["tokens"]
+                    second = self.generate("--load", path, "-n", str(120 - len(first)), *choice)["tokens"]
+                    self.assertEqual(whole, first + second)
+                    with open(path, "rb") as file:
+                        saved = file.read()
+                    for damaged in (saved[:-1], saved[:len(saved) // 2], b"x" + saved[1:]):
+                        with open(path, "wb") as file:
+                            file.write(damaged)
+                        tq("run", SMALL, "--load", path, expected=2)
+
+    def test_what_cannot_be_saved(self):
+        tq("run", SMALL, "x", "-n", "1", "--config", "q8_0", "--save", "/tmp/tq_never", expected=2)
+        self.assertFalse(os.path.exists("/tmp/tq_never"))
+
+
+class Perplexity(unittest.TestCase):
+    def check(self, rows, limits):
+        """limits: the largest mean divergence per configuration."""
+        self.assertEqual(rows["f16"]["kl_mean"], 0.0)
+        self.assertEqual(rows["f16"]["top1"], 1.0)
+        for config, limit in limits.items():
+            row = rows[config]
+            self.assertGreaterEqual(row["kl_p999"], row["kl_median"])
+            self.assertLess(row["kl_mean"], limit, config)
+            self.assertLess(abs(math.log(row["ppl"] / rows["f16"]["ppl"])), 3 * limit, config)
+            self.assertGreater(row["top1"], 1.0 - math.sqrt(limit), config)
+
+    def test_own_docs(self):
+        """The documents of the project, which change; so the limits are wide."""
+        text = SOURCE + "/docs/format.md"
+        limits = {"f32": 1e-5, "q8_0": 1e-3, "turbo4t": 0.01, "turbo3t": 0.04, "turbo2t": 0.2, "turbo3t,recent=0": 0.15}
+        rows = ppl(SMALL, text, "--window", "1024", "--windows", "2", *(f"--config={name}" for name in limits))
+        self.assertLess(rows["f16"]["ppl"], 200.0)
+        self.check(rows, limits)
+        self.assertGreater(rows["turbo3t,recent=0"]["kl_mean"], rows["turbo3t"]["kl_mean"])
+        bytes_of = [rows[name]["bytes_per_token"] for name in ("turbo2t", "turbo3t", "turbo4t", "q8_0", "f16", "f32")]
+        self.assertEqual(bytes_of, sorted(bytes_of))
+
+    @unittest.skipUnless(os.path.exists(TEXT), "no ../shared/model")
+    def test_held_out_text(self):
+        rows = ppl(SMALL, TEXT, "--windows", "2", "--config=turbo4t", "--config=turbo3t")
+        self.check(rows, {"turbo4t": 0.003, "turbo3t": 0.01})
+
+    def test_standard_input(self):
+        text = "The quick brown fox jumps over the lazy dog. " * 10
+        result = tq("ppl", SMALL, "-", "--window", "40", text=text)
+        self.assertIn(b"windows of 40 tokens", result.stdout)
+
+
+class Quantise(unittest.TestCase):
+    @unittest.skipUnless(os.path.exists(MODELS + "/doclm-5m-f16.gguf"), "no ../shared/model")
+    def test_makes_the_model_of_the_repository(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = folder + "/made.gguf"
+            subprocess.run([QUANTISE, MODELS + "/doclm-5m-f16.gguf", path], check=True)
+            with open(path, "rb") as made, open(SMALL, "rb") as there:
+                self.assertEqual(made.read(), there.read())
+
+    def test_again(self):
+        """A file that is quantised already stays as it is."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = folder + "/again.gguf"
+            subprocess.run([QUANTISE, SMALL, path], check=True)
+            with open(path, "rb") as made, open(SMALL, "rb") as there:
+                self.assertEqual(made.read(), there.read())
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
