@@ -19,8 +19,8 @@ static void check(const struct tensor_loops *loops, const struct gguf_tensor *bl
     loops->dequantise[blocks->type->layout](blocks->data, n, values);
     for (size_t i = 0; i < n; i++) { /* Two roundings: of the product, and of a sum that may cancel. */
         if (!(fabs((double)values[i] - (double)expected[i]) <= 3e-7 * fmax(1.0, fabs((double)expected[i])))) {
-            fail_msg("%s, %s, element %zu: %.9g instead of %.9g", loops->name, blocks->type->name, i,
-                     (double)values[i], (double)expected[i]);
+            fail_msg("%s, %s, element %zu: %.9g instead of %.9g", loops->name, blocks->type->name, i, (double)values[i],
+                     (double)expected[i]);
         }
     }
     free(values);

@@ -134,8 +134,8 @@ static void threads_do_not_matter(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(f32_is_golden),       cmocka_unit_test(f16_cache_equals_no_cache),
-        cmocka_unit_test(steps_do_not_matter), cmocka_unit_test(truncation_is_exact),
+        cmocka_unit_test(f32_is_golden),         cmocka_unit_test(f16_cache_equals_no_cache),
+        cmocka_unit_test(steps_do_not_matter),   cmocka_unit_test(truncation_is_exact),
         cmocka_unit_test(threads_do_not_matter),
     };
     if (argc != 3 || (golden = fopen(argv[2], "r")) == NULL) {

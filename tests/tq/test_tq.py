@@ -74,10 +74,10 @@ class Usage(unittest.TestCase):
             path = folder + "/nan.gguf"
             with open(SMALL, "rb") as file:
                 data = bytearray(file.read())
-            data[-4096:] = b"\xff\xff\xff\x7f" * 1024
+            data[-(4 << 20):] = b"\xff\xff\xff\x7f" * (1 << 20)
             with open(path, "wb") as file:
                 file.write(data)
-            tq("run", path, "x", "-n", "1", expected=2)
+            self.refused("run", path, "x", "-n", "1")
 
 
 class Info(unittest.TestCase):

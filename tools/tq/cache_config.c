@@ -155,7 +155,7 @@ bool cache_config_parse(const char *text, struct cache_config *config, struct er
 
 static const char *format_name(struct side_format side)
 {
-    return side.plain != PLAIN_NONE              ? word_of(plain_words, side.plain)
+    return side.plain != PLAIN_NONE           ? word_of(plain_words, side.plain)
            : side.format == TQ_FORMAT_DEFAULT ? "default"
                                               : tq_format_name(side.format);
 }

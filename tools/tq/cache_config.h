@@ -2,7 +2,8 @@
 /* How to store keys and values, as one string:
  *
  *     turbo4t                                                    a format for both
- *     k=turbo4t,v=turbo3t,sink=4,recent=64,means=on,protect=2    in any order; what is left out is the library's default
+ *     k=turbo4t,v=turbo3t,sink=4,recent=64,means=on,protect=2    in any order; what is left out is the library's
+ * default
  *
  *     k, v     f32, q8_0, q4_0, q4_0-rot (yardsticks), or a format of the library: f16, turbo4t, turbo3t, ...
  *     sink     first tokens that stay exact

@@ -118,9 +118,9 @@ static void report_json(const struct info *info)
     const struct {
         const char *key;
         const char *value;
-    } texts[] = {{"version", tq_version_string()},      {"backend", tq_context_backend(info->context)},
-                 {"cpu", info->machine.cpu},            {"compiler", info->machine.compiler},
-                 {"flags", info->machine.flags},        {"openblas", blas_kernels()},
+    } texts[] = {{"version", tq_version_string()},   {"backend", tq_context_backend(info->context)},
+                 {"cpu", info->machine.cpu},         {"compiler", info->machine.compiler},
+                 {"flags", info->machine.flags},     {"openblas", blas_kernels()},
                  {"rows", tensor_loops_best()->name}};
     printf("{");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

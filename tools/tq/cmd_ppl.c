@@ -196,9 +196,9 @@ int ppl_main(int argc, char **argv)
     uint64_t windows = 0;
     bool json = false;
     bool help = false;
-    const struct option options[] = {{"--window", NULL, &window, NULL},   {"--windows", NULL, &windows, NULL},
-                                     {"-t", NULL, &n_threads, NULL},      {"--json", NULL, NULL, &json},
-                                     {"--help", NULL, NULL, &help},       {NULL, NULL, NULL, NULL}};
+    const struct option options[] = {{"--window", NULL, &window, NULL}, {"--windows", NULL, &windows, NULL},
+                                     {"-t", NULL, &n_threads, NULL},    {"--json", NULL, NULL, &json},
+                                     {"--help", NULL, NULL, &help},     {NULL, NULL, NULL, NULL}};
     struct arguments arguments;
     struct error error;
     bool ok = arguments_parse(&arguments, argc, argv, 2, options, &error);

@@ -14,7 +14,8 @@
 
 static const char usage[] =
     "usage: tq run MODEL PROMPT [OPTIONS]\n"
-    "  --config STRING   how to store keys and values: turbo4t, k=turbo4t,v=turbo3t,sink=4,recent=64,means=on,protect=2,\n"
+    "  --config STRING   how to store keys and values: turbo4t, "
+    "k=turbo4t,v=turbo3t,sink=4,recent=64,means=on,protect=2,\n"
     "                    f16, f32, q8_0, q4_0, q4_0-rot\n"
     "  -n N              tokens to generate (128)\n"
     "  --temp T          temperature (0: always the most probable token)\n"
@@ -59,8 +60,7 @@ static bool open_store(struct run *run, const struct run_options *options, struc
         if (options->config != NULL) {
             return error_input(error, "--load brings its configuration with it: leave --config out");
         }
-        run->store =
-            saved_run_read(options->load, &run->session.model, &run->session.threads, &run->tokens, error);
+        run->store = saved_run_read(options->load, &run->session.model, &run->session.threads, &run->tokens, error);
     } else if (cache_config_parse(options->config != NULL ? options->config : "default", &config, error)) {
         run->store = kv_store_create(&config, &run->session.model, &run->session.threads, error);
     }
@@ -84,8 +84,8 @@ static bool add_prompt(struct run *run, const char *prompt, struct error *error)
         return error_input(error, "the prompt is empty");
     }
     const uint32_t room = run->session.model.context_length;
-    return run->n_prompt <= room || error_input(error, "the prompt has %zu tokens, the model takes %lu", run->n_prompt,
-                                                (unsigned long)room);
+    return run->n_prompt <= room ||
+           error_input(error, "the prompt has %zu tokens, the model takes %lu", run->n_prompt, (unsigned long)room);
 }
 
 static bool start(struct run *run, const char *model, const struct run_options *options, struct error *error)
@@ -236,8 +236,8 @@ int run_main(int argc, char **argv)
         arguments_free(&arguments);
         return 0;
     }
-    if (ok && (arguments.n_unnamed < (values.load != NULL ? 1U : 2U) || arguments.n_unnamed > 2 ||
-               arguments.n_configs > 1)) {
+    if (ok &&
+        (arguments.n_unnamed < (values.load != NULL ? 1U : 2U) || arguments.n_unnamed > 2 || arguments.n_configs > 1)) {
         ok = error_input(&error, "run takes MODEL, PROMPT and at most one --config (--help says more)");
     }
     if (ok) {

@@ -12,9 +12,9 @@
 struct divergence {
     size_t n; /* Predictions so far. */
     size_t capacity;
-    double *losses;   /* [capacity] -log probability of the token that came. */
-    double *kl;       /* [capacity] Kullback-Leibler divergence from the reference, in nats. */
-    uint8_t *agreed;  /* [capacity] 1: the most probable token is the reference's. */
+    double *losses;  /* [capacity] -log probability of the token that came. */
+    double *kl;      /* [capacity] Kullback-Leibler divergence from the reference, in nats. */
+    uint8_t *agreed; /* [capacity] 1: the most probable token is the reference's. */
 };
 
 bool divergence_create(struct divergence *divergence, size_t capacity, struct error *error);

@@ -59,11 +59,9 @@ static bool reserve(struct engine *engine, size_t n, struct error *error)
     return ok || error_run(error, "not enough memory for the activations of %zu tokens", n);
 }
 
-bool engine_create(struct engine *engine, const struct model *model, const struct threads *threads,
-                   struct error *error)
+bool engine_create(struct engine *engine, const struct model *model, const struct threads *threads, struct error *error)
 {
-    const size_t cols =
-        largest(largest(model->width, model->ffn_width), (size_t)model->n_q_heads * model->head_dim_v);
+    const size_t cols = largest(largest(model->width, model->ffn_width), (size_t)model->n_q_heads * model->head_dim_v);
     const tq_rope *rope = &model->rope;
     bool ok = true;
     *engine = (struct engine){.model = model, .threads = threads, .scratch_stride = matmul_scratch(cols)};
@@ -75,8 +73,7 @@ bool engine_create(struct engine *engine, const struct model *model, const struc
     }
     for (uint32_t j = 0; j < rope->n_dims / 2; j++) {
         const double factor = rope->freq_factors != NULL ? (double)rope->freq_factors[j] : 1.0;
-        engine->frequencies[j] =
-            (double)rope->freq_scale * pow((double)rope->theta, -2.0 * j / rope->n_dims) / factor;
+        engine->frequencies[j] = (double)rope->freq_scale * pow((double)rope->theta, -2.0 * j / rope->n_dims) / factor;
     }
     return true;
 }
@@ -268,12 +265,20 @@ static bool run_layers(struct chunk *chunk, struct kv_store *store, struct error
     return true;
 }
 
-static void make_logits(const struct chunk *chunk, enum engine_logits wanted, float *logits)
+/* Weights that are not finite, or far too large, show here if attention has not refused them before. */
+static bool make_logits(const struct chunk *chunk, enum engine_logits wanted, float *logits, struct error *error)
 {
     const struct engine *e = chunk->engine;
     const size_t first = wanted == ENGINE_ALL_LOGITS ? 0 : chunk->n - 1;
+    const size_t n = chunk->n - first;
     for_each_token(chunk, norm_before_output);
-    multiply(e, &e->model->output, NULL, e->normed + first * e->model->width, chunk->n - first, logits);
+    multiply(e, &e->model->output, NULL, e->normed + first * e->model->width, n, logits);
+    for (size_t i = 0; i < n * e->model->n_vocabulary; i++) {
+        if (!isfinite(logits[i])) {
+            return error_input(error, "the model predicts something that is not a finite number");
+        }
+    }
+    return true;
 }
 
 bool engine_forward(struct engine *engine, struct kv_store *store, const uint32_t *tokens, size_t n,
@@ -294,9 +299,9 @@ bool engine_forward(struct engine *engine, struct kv_store *store, const uint32_
                               .position = before + done};
         ok = run_layers(&chunk, store, error);
         if (ok && wanted == ENGINE_ALL_LOGITS) {
-            make_logits(&chunk, wanted, logits + done * n_vocabulary);
+            ok = make_logits(&chunk, wanted, logits + done * n_vocabulary, error);
         } else if (ok && wanted == ENGINE_LAST_LOGITS && chunk.n == left) {
-            make_logits(&chunk, wanted, logits);
+            ok = make_logits(&chunk, wanted, logits, error);
         }
         done += chunk.n;
     }

@@ -13,16 +13,16 @@ enum { ENGINE_CHUNK = 512 };
 struct engine {
     const struct model *model;
     const struct threads *threads;
-    size_t capacity; /* Tokens that there is memory for. */
-    float *x;        /* [token][width] The residual stream. */
-    float *normed;   /* [token][width] */
-    float *q;        /* [token][query head][head_dim] */
-    float *k;        /* [token][KV head][head_dim] */
-    float *v;        /* [token][KV head][head_dim_v] */
-    float *attended; /* [token][query head][head_dim_v] */
-    float *gate;     /* [token][ffn_width] */
-    float *up;       /* [token][ffn_width] */
-    float *turns;    /* [token][n_dims / 2][2] Cosine and sine of RoPE. */
+    size_t capacity;     /* Tokens that there is memory for. */
+    float *x;            /* [token][width] The residual stream. */
+    float *normed;       /* [token][width] */
+    float *q;            /* [token][query head][head_dim] */
+    float *k;            /* [token][KV head][head_dim] */
+    float *v;            /* [token][KV head][head_dim_v] */
+    float *attended;     /* [token][query head][head_dim_v] */
+    float *gate;         /* [token][ffn_width] */
+    float *up;           /* [token][ffn_width] */
+    float *turns;        /* [token][n_dims / 2][2] Cosine and sine of RoPE. */
     double *frequencies; /* [n_dims / 2] */
     float *scratch;      /* [slot][scratch_stride] */
     size_t scratch_stride;

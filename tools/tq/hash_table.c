@@ -115,8 +115,7 @@ void merge_table_free(struct merge_table *table)
 static size_t merge_slot(const struct merge_table *table, uint32_t left, uint32_t right)
 {
     size_t i = hash_pair(left, right) & table->mask;
-    while (table->slots[i].taken &&
-           (table->slots[i].merge.left != left || table->slots[i].merge.right != right)) {
+    while (table->slots[i].taken && (table->slots[i].merge.left != left || table->slots[i].merge.right != right)) {
         i = (i + 1) & table->mask;
     }
     return i;

@@ -96,9 +96,8 @@ static struct kv_turboquant *create(const struct model *model, const struct thre
         return NULL;
     }
     *self = (struct kv_turboquant){.store = {&ops, 0}, .n_layers = model->n_layers, .error = error};
-    const tq_context_desc desc = {.struct_size = sizeof desc,
-                                  .executor = threads_executor(threads),
-                                  .log = {log_message, self}};
+    const tq_context_desc desc = {
+        .struct_size = sizeof desc, .executor = threads_executor(threads), .log = {log_message, self}};
     if (tq_context_create(&desc, &self->context) != TQ_OK) {
         destroy(&self->store);
         return NULL;
@@ -158,8 +157,8 @@ static bool read_desc(const struct kv_turboquant *self, const char *path, FILE *
         return false;
     }
     if (desc->n_layers != model->n_layers || desc->n_kv_heads != model->n_kv_heads ||
-        desc->head_dim_k != model->head_dim || (desc->head_dim_v != 0 ? desc->head_dim_v : desc->head_dim_k) !=
-                                                   model->head_dim_v) {
+        desc->head_dim_k != model->head_dim ||
+        (desc->head_dim_v != 0 ? desc->head_dim_v : desc->head_dim_k) != model->head_dim_v) {
         return error_input(error, "%s: saved with another model", path);
     }
     return (start >= 0 && fseek(file, start, SEEK_SET) == 0) || error_run(error, "%s: cannot be read twice", path);

@@ -31,9 +31,8 @@ static bool get_size(const struct loader *loader, const char *suffix, uint32_t l
     if (!gguf_get_u32(loader->gguf, key, value, loader->error)) {
         return false;
     }
-    return (*value >= 1 && *value <= limit) ||
-           error_input(loader->error, "%s: %s is missing, or outside of 1..%lu", loader->gguf->path, key,
-                       (unsigned long)limit);
+    return (*value >= 1 && *value <= limit) || error_input(loader->error, "%s: %s is missing, or outside of 1..%lu",
+                                                           loader->gguf->path, key, (unsigned long)limit);
 }
 
 static bool get_positive(const struct loader *loader, const char *suffix, float *value)
@@ -294,7 +293,7 @@ void model_free(struct model *model)
 {
     for (size_t i = 0; model->layers != NULL && i < model->n_layers; i++) {
         struct layer *layer = &model->layers[i];
-        weights vectors[] = {layer->attention_norm, layer->q_bias, layer->k_bias, layer->v_bias,
+        weights vectors[] = {layer->attention_norm,     layer->q_bias, layer->k_bias, layer->v_bias,
                              layer->attention_out_bias, layer->q_norm, layer->k_norm, layer->ffn_norm};
         for (size_t v = 0; v < sizeof vectors / sizeof *vectors; v++) {
             free(vectors[v]);

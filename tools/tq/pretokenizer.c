@@ -22,11 +22,11 @@ static enum kind kind_at(const char *text, size_t size, size_t at, size_t *lengt
         return END;
     }
     const uint32_t point = unicode_decode(text + at, size - at, length);
-    return unicode_is_letter(point)               ? LETTER
-           : unicode_is_number(point)             ? NUMBER
-           : point == '\r' || point == '\n'       ? LINE_END
-           : unicode_is_space(point)              ? SPACE
-                                                  : SYMBOL;
+    return unicode_is_letter(point)         ? LETTER
+           : unicode_is_number(point)       ? NUMBER
+           : point == '\r' || point == '\n' ? LINE_END
+           : unicode_is_space(point)        ? SPACE
+                                            : SYMBOL;
 }
 
 /* The end of a run of characters of kinds a and b, at most `limit` of them. */

@@ -218,8 +218,8 @@ static bool load_ends(const struct loader *loader)
     }
     const bool ok = (t->bos == TOKENIZER_NONE || t->bos < t->n_tokens) &&
                     (t->eos == TOKENIZER_NONE || t->eos < t->n_tokens) && !(t->add_bos && t->bos == TOKENIZER_NONE);
-    return ok || error_input(loader->error, "%s: the first or the last token is none of the vocabulary",
-                             loader->gguf->path);
+    return ok ||
+           error_input(loader->error, "%s: the first or the last token is none of the vocabulary", loader->gguf->path);
 }
 
 /* Insertion: there are few. */

@@ -6,7 +6,12 @@ uint32_t unicode_decode(const char *text, size_t size, size_t *length)
 {
     static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
     const unsigned char first = (unsigned char)text[0];
-    const size_t rest = first < 0x80 ? 0 : first < 0xC2 ? 4 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : first < 0xF5 ? 3 : 4;
+    const size_t rest = first < 0x80   ? 0
+                        : first < 0xC2 ? 4
+                        : first < 0xE0 ? 1
+                        : first < 0xF0 ? 2
+                        : first < 0xF5 ? 3
+                                       : 4;
     *length = 1;
     if (rest == 0) {
         return first;
@@ -56,8 +61,8 @@ bool unicode_is_number(uint32_t point)
 
 bool unicode_is_space(uint32_t point)
 {
-    static const struct unicode_range spaces[] = {{0x9, 0xD},       {0x20, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},
-                                                  {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
-                                                  {0x205F, 0x205F}, {0x3000, 0x3000}};
+    static const struct unicode_range spaces[] = {
+        {0x9, 0xD},       {0x20, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},     {0x1680, 0x1680},
+        {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}};
     return in_ranges(spaces, sizeof spaces / sizeof *spaces, point);
 }
