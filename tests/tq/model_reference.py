@@ -3,6 +3,8 @@
 """The forward pass of llama, qwen2 and qwen3 in double precision, to check the engine of tools/tq with.
 
     model_reference.py golden MODEL        prints logits of a model for a fixed text: tests/tq/logits_*.txt
+    model_reference.py perplexity MODEL TEXT
+                                           prints the perplexity of the first 2048 predictions in a text
     model_reference.py tiny FOLDER         writes small random models of every architecture and tensor type, their
                                            logits, and blocks.gguf: random blocks and what they decode to
 """
@@ -97,6 +99,17 @@ def print_golden(model, tokens, out):
             print("logit", position, token, f"{logits[position, token]:.9g}", file=out)
 
 
+def print_perplexity(path, text_path):
+    model = Model(path)
+    with open(text_path, encoding="utf-8") as file:
+        tokens = np.array(Tokenizer(model.file.meta).encode(file.read(20000))[:2049])
+    assert len(tokens) == 2049
+    logits = model.logits(tokens[:-1])
+    largest = logits.max(1)
+    losses = largest + np.log(np.exp(logits - largest[:, None]).sum(1)) - logits[np.arange(2048), tokens[1:]]
+    print(f"{np.exp(losses.mean()):.9g}")
+
+
 def tiny_model(folder, name, meta, kinds, options, rng):
     """kinds: the types of the matrices, one after the other."""
     architecture = meta["general.architecture"]
@@ -187,6 +200,8 @@ def write_tiny(folder):
 def main():
     if len(sys.argv) == 3 and sys.argv[1] == "tiny":
         write_tiny(sys.argv[2])
+    elif len(sys.argv) == 4 and sys.argv[1] == "perplexity":
+        print_perplexity(*sys.argv[2:])
     elif len(sys.argv) == 3 and sys.argv[1] == "golden":
         model = Model(sys.argv[2])
         print_golden(model, Tokenizer(model.file.meta).encode(TEXT), sys.stdout)

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "blas.h"
 #include "matmul.h"
 
 /* Allocation: `ok` collects the failures of several. */
@@ -64,6 +65,7 @@ bool engine_create(struct engine *engine, const struct model *model, const struc
     const size_t cols = largest(largest(model->width, model->ffn_width), (size_t)model->n_q_heads * model->head_dim_v);
     const tq_rope *rope = &model->rope;
     bool ok = true;
+    blas_use_one_thread();
     *engine = (struct engine){.model = model, .threads = threads, .scratch_stride = matmul_scratch(cols)};
     engine->scratch = allocate(threads->count, engine->scratch_stride, sizeof(float), &ok);
     engine->frequencies = allocate(rope->n_dims / 2, 1, sizeof(double), &ok);
@@ -95,9 +97,9 @@ struct chunk {
     size_t position; /* Of the first one. */
 };
 
-static void for_each_token(const struct chunk *chunk, slot_task *task)
+static void for_each_token(struct chunk *chunk, slot_task *task)
 {
-    threads_for(chunk->engine->threads, task, (void *)(uintptr_t)chunk, chunk->n);
+    threads_for(chunk->engine->threads, task, chunk, chunk->n);
 }
 
 static void multiply(const struct engine *engine, const struct tensor *w, const float *bias, const float *x, size_t n,
@@ -223,7 +225,7 @@ static void activate(void *arg, size_t slot, size_t token)
     }
 }
 
-static bool run_layer(const struct chunk *chunk, struct kv_store *store, uint32_t index, struct error *error)
+static bool run_layer(struct chunk *chunk, struct kv_store *store, uint32_t index, struct error *error)
 {
     const struct engine *e = chunk->engine;
     const struct layer *layer = chunk->layer;
@@ -266,7 +268,7 @@ static bool run_layers(struct chunk *chunk, struct kv_store *store, struct error
 }
 
 /* Weights that are not finite, or far too large, show here if attention has not refused them before. */
-static bool make_logits(const struct chunk *chunk, enum engine_logits wanted, float *logits, struct error *error)
+static bool make_logits(struct chunk *chunk, enum engine_logits wanted, float *logits, struct error *error)
 {
     const struct engine *e = chunk->engine;
     const size_t first = wanted == ENGINE_ALL_LOGITS ? 0 : chunk->n - 1;

@@ -15,9 +15,11 @@ struct error {
     char line[512];
 };
 
-/* Both return false, so that a caller can `return error_input(...)`. Bytes that no terminal should see become '?'. */
-bool error_input(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool error_run(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* error_input(error, format, ...) and error_run(...) set the error and are false, so that a caller can return them.
+ * Bytes that no terminal should see become '?'. */
+#define error_input(error, ...) (error_set((error), EXIT_INPUT, __VA_ARGS__), false)
+#define error_run(error, ...)   (error_set((error), EXIT_RUN, __VA_ARGS__), false)
+void error_set(struct error *error, int exit_code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Prints "tq: LINE" to stderr and returns the exit code. */
 int error_report(const struct error *error);

@@ -248,7 +248,7 @@ bool gguf_open(struct gguf *gguf, const char *path, struct error *error)
     *gguf = (struct gguf){0};
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* A FIFO must not stop the program. */
     if (file < 0 || fstat(file, &status) != 0) {
-        error_input(error, "%s: cannot be opened: %s", path, strerror(errno));
+        error_set(error, EXIT_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
         if (file >= 0) {
             close(file);
         }
@@ -268,14 +268,14 @@ bool gguf_open(struct gguf *gguf, const char *path, struct error *error)
         munmap(bytes, size);
         return false;
     }
-    gguf->mapped = true;
+    gguf->mapping = bytes;
     return true;
 }
 
 void gguf_close(struct gguf *gguf)
 {
-    if (gguf->mapped) {
-        munmap((void *)(uintptr_t)gguf->bytes, gguf->size);
+    if (gguf->mapping != NULL) {
+        munmap(gguf->mapping, gguf->size);
     }
     free(gguf->entries);
     free(gguf->tensors);

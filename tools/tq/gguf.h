@@ -57,7 +57,7 @@ struct gguf {
     const char *path;
     const uint8_t *bytes;
     size_t size;
-    bool mapped;
+    void *mapping;      /* Of the file; null if the bytes are somebody else's. */
     uint32_t alignment; /* Of tensors. */
     size_t n_entries;
     struct gguf_entry *entries;

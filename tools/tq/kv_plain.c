@@ -240,12 +240,12 @@ struct kv_store *kv_plain_create(const struct cache_config *config, const struct
                                  const struct threads *threads, struct error *error)
 {
     if (!side_supports(config->k.plain, model->head_dim) || !side_supports(config->v.plain, model->head_dim_v)) {
-        error_input(error, "the format does not exist for heads of %lu", (unsigned long)model->head_dim);
+        error_set(error, EXIT_INPUT, "the format does not exist for heads of %lu", (unsigned long)model->head_dim);
         return NULL;
     }
     struct kv_plain *self = calloc(1, sizeof *self);
     if (self == NULL) {
-        error_run(error, "not enough memory");
+        error_set(error, EXIT_RUN, "not enough memory");
         return NULL;
     }
     self->store.ops = &ops;
@@ -258,7 +258,7 @@ struct kv_store *kv_plain_create(const struct cache_config *config, const struct
     self->v_rows = calloc(model->n_layers, sizeof *self->v_rows);
     if (self->k_rows == NULL || self->v_rows == NULL) {
         destroy(&self->store);
-        error_run(error, "not enough memory");
+        error_set(error, EXIT_RUN, "not enough memory");
         return NULL;
     }
     return &self->store;

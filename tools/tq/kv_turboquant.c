@@ -10,30 +10,32 @@ struct kv_turboquant {
     tq_cache *cache;
     tq_seq *seq;
     uint32_t n_layers;
-    struct error *error; /* Of the call that is running: the library's log goes there. */
+    struct error last; /* What the library's log said last. */
 };
 
 /* The library's sentence is better than any that could be made of a status here. */
 static void log_message(void *user, tq_status status, const char *sentence)
 {
-    const struct kv_turboquant *self = user;
-    const bool unable = status == TQ_ERR_OUT_OF_MEMORY || status == TQ_ERR_BACKEND || status == TQ_ERR_CAPACITY;
-    if (self->error == NULL) {
-        return;
+    struct kv_turboquant *self = user;
+    const bool unable =
+        status == TQ_ERR_OUT_OF_MEMORY || status == TQ_ERR_BACKEND || status == TQ_ERR_CAPACITY || status == TQ_ERR_IO;
+    error_set(&self->last, unable ? EXIT_RUN : EXIT_INPUT, "cache: %s", sentence);
+}
+
+/* Whether a call of the library succeeded; else `error` receives why not. */
+static bool succeeded(const struct kv_turboquant *self, tq_status status, struct error *error)
+{
+    if (status != TQ_OK) {
+        *error = self->last;
     }
-    if (unable) {
-        error_run(self->error, "cache: %s", sentence);
-    } else {
-        error_input(self->error, "cache: %s", sentence);
-    }
+    return status == TQ_OK;
 }
 
 static bool forward(struct kv_store *store, uint32_t layer, const tq_kv *kv, const tq_attention *attention,
                     struct error *error)
 {
     struct kv_turboquant *self = (struct kv_turboquant *)store;
-    self->error = error;
-    if (tq_cache_forward(self->cache, self->seq, layer, kv, attention) != TQ_OK) {
+    if (!succeeded(self, tq_cache_forward(self->cache, self->seq, layer, kv, attention), error)) {
         return false;
     }
     store->n_tokens = tq_seq_length(self->seq, self->n_layers - 1);
@@ -45,8 +47,7 @@ static bool forward(struct kv_store *store, uint32_t layer, const tq_kv *kv, con
 static bool truncate(struct kv_store *store, size_t n_tokens, struct error *error)
 {
     struct kv_turboquant *self = (struct kv_turboquant *)store;
-    self->error = error;
-    if (tq_seq_truncate(self->seq, n_tokens) != TQ_OK) {
+    if (!succeeded(self, tq_seq_truncate(self->seq, n_tokens), error)) {
         return false;
     }
     store->n_tokens = n_tokens;
@@ -74,7 +75,7 @@ static bool save(const struct kv_store *store, FILE *file, struct error *error)
 {
     const struct kv_turboquant *self = (const struct kv_turboquant *)store;
     const tq_writer writer = {write_file, file};
-    return tq_cache_save(self->cache, self->seq, &writer) == TQ_OK || error_run(error, "the cache cannot be saved");
+    return succeeded(self, tq_cache_save(self->cache, self->seq, &writer), error);
 }
 
 static void destroy(struct kv_store *store)
@@ -92,17 +93,29 @@ static struct kv_turboquant *create(const struct model *model, const struct thre
 {
     struct kv_turboquant *self = calloc(1, sizeof *self);
     if (self == NULL) {
-        error_run(error, "not enough memory");
+        error_set(error, EXIT_RUN, "not enough memory");
         return NULL;
     }
-    *self = (struct kv_turboquant){.store = {&ops, 0}, .n_layers = model->n_layers, .error = error};
+    *self = (struct kv_turboquant){.store = {&ops, 0}, .n_layers = model->n_layers};
     const tq_context_desc desc = {
         .struct_size = sizeof desc, .executor = threads_executor(threads), .log = {log_message, self}};
-    if (tq_context_create(&desc, &self->context) != TQ_OK) {
+    if (!succeeded(self, tq_context_create(&desc, &self->context), error)) {
         destroy(&self->store);
         return NULL;
     }
     return self;
+}
+
+/* The store, or null, and nothing left, if something failed. `self` may be null then. */
+static struct kv_store *finish(struct kv_turboquant *self, bool ok)
+{
+    if (ok) {
+        return &self->store;
+    }
+    if (self != NULL) {
+        destroy(&self->store);
+    }
+    return NULL;
 }
 
 /* Layers that are protected have formats of their own, in `layers`, which the cache copies. */
@@ -133,16 +146,11 @@ struct kv_store *kv_turboquant_create(const struct cache_config *config, const s
     bool ok = self != NULL && (layers != NULL || error_run(error, "not enough memory"));
     if (ok) {
         const tq_cache_desc desc = describe(config, model, layers);
-        ok = tq_cache_create(self->context, &desc, &self->cache) == TQ_OK &&
-             tq_seq_create(self->cache, &self->seq) == TQ_OK;
-        self->error = NULL;
+        ok = succeeded(self, tq_cache_create(self->context, &desc, &self->cache), error) &&
+             succeeded(self, tq_seq_create(self->cache, &self->seq), error);
     }
     free(layers);
-    if (!ok && self != NULL) {
-        destroy(&self->store);
-        return NULL;
-    }
-    return &self->store;
+    return finish(self, ok);
 }
 
 /* Reads the desc and goes back to where it began. */
@@ -153,7 +161,7 @@ static bool read_desc(const struct kv_turboquant *self, const char *path, FILE *
     const long start = ftell(file);
     *desc = (tq_cache_desc){.struct_size = sizeof *desc};
     const tq_status status = tq_cache_read_desc(self->context, &reader, desc, layers, model->n_layers);
-    if (status != TQ_OK && status != TQ_ERR_BUFFER_TOO_SMALL) {
+    if (status != TQ_ERR_BUFFER_TOO_SMALL && !succeeded(self, status, error)) {
         return false;
     }
     if (desc->n_layers != model->n_layers || desc->n_kv_heads != model->n_kv_heads ||
@@ -174,19 +182,14 @@ struct kv_store *kv_turboquant_load(const char *path, FILE *file, const struct m
               read_desc(self, path, file, model, &desc, layers, error);
     if (ok) {
         const tq_reader reader = {read_file, file};
-        ok = tq_cache_create(self->context, &desc, &self->cache) == TQ_OK &&
-             tq_cache_load(self->cache, &reader, &self->seq) == TQ_OK;
+        ok = succeeded(self, tq_cache_create(self->context, &desc, &self->cache), error) &&
+             succeeded(self, tq_cache_load(self->cache, &reader, &self->seq), error);
         self->store.n_tokens = ok ? tq_seq_length(self->seq, self->n_layers - 1) : 0;
-        self->error = NULL;
     }
     for (uint32_t layer = 0; ok && layer < model->n_layers; layer++) {
         ok = tq_seq_length(self->seq, layer) == self->store.n_tokens ||
              error_input(error, "%s: layers of different lengths", path);
     }
     free(layers);
-    if (!ok && self != NULL) {
-        destroy(&self->store);
-        return NULL;
-    }
-    return &self->store;
+    return finish(self, ok);
 }

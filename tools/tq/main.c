@@ -30,7 +30,7 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
-    blas_prepare(argv);
+    blas_choose_kernels(argv);
     for (size_t i = 0; i < N_COMMANDS && argc > 1; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             return commands[i].run(argc, argv);

@@ -236,10 +236,10 @@ static bool get_layer(const struct loader *loader, size_t i)
 static bool get_frequency_factors(const struct loader *loader)
 {
     tq_rope *rope = &loader->model->rope;
-    weights factors = NULL;
-    if (!get_vector(loader, "rope_freqs.weight", 0, OPTIONAL, rope->n_dims / 2, &factors)) {
+    if (!get_vector(loader, "rope_freqs.weight", 0, OPTIONAL, rope->n_dims / 2, &loader->model->frequency_factors)) {
         return false;
     }
+    const float *factors = loader->model->frequency_factors;
     rope->freq_factors = factors;
     for (size_t i = 0; factors != NULL && i < rope->n_dims / 2; i++) {
         if (!(isfinite(factors[i]) && factors[i] > 0.0F)) {
@@ -301,6 +301,6 @@ void model_free(struct model *model)
     }
     free(model->layers);
     free(model->output_norm);
-    free((void *)(uintptr_t)model->rope.freq_factors);
+    free(model->frequency_factors);
     *model = (struct model){.n_layers = 0};
 }

@@ -32,7 +32,8 @@ struct model {
     uint32_t n_vocabulary;
     uint32_t context_length;
     float norm_epsilon;
-    tq_rope rope; /* Its freq_factors belong to the model. */
+    tq_rope rope;
+    weights frequency_factors; /* Those of `rope`, if there are any. */
     struct tensor token_embedding;
     weights output_norm;
     struct tensor output; /* The embedding's, if the file has none. */

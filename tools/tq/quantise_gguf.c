@@ -152,7 +152,7 @@ int main(int argc, char **argv)
     ok = out != NULL && fclose(out) == 0 && ok;
     gguf_close(&gguf);
     if (!ok) {
-        error_run(&error, "%s: cannot be written", argv[2]);
+        error_set(&error, EXIT_RUN, "%s: cannot be written", argv[2]);
         return error_report(&error);
     }
     return 0;

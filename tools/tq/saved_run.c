@@ -81,7 +81,7 @@ struct kv_store *saved_run_read(const char *path, const struct model *model, con
 {
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
-        error_input(error, "%s: cannot be opened: %s", path, strerror(errno));
+        error_set(error, EXIT_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
         return NULL;
     }
     struct kv_store *store = kv_turboquant_load(path, file, model, threads, error);
