@@ -182,3 +182,17 @@ void cache_config_print(const struct cache_config *config, char text[CACHE_CONFI
     snprintf(text, CACHE_CONFIG_SIZE, "k=%s,v=%s%s%s%s%s%s", format_name(config->k), format_name(config->v), options[0],
              options[1], options[2], options[3], options[4]);
 }
+
+void cache_config_describe(const struct cache_config *config, tq_cache_desc *desc, tq_layer_formats *layers)
+{
+    const tq_layer_formats protected_formats = {TQ_FORMAT_TURBO8, TQ_FORMAT_TURBO8};
+    const tq_layer_formats other_formats = {config->k.format, config->v.format};
+    tq_policy_protect(layers, desc->n_layers, config->protect, protected_formats, other_formats);
+    desc->k_format = config->k.format;
+    desc->v_format = config->v.format;
+    desc->layers = layers;
+    desc->sink_tokens = config->sink_tokens;
+    desc->recent_tokens = config->recent_tokens;
+    desc->flags = config->flags;
+    desc->effort = config->effort;
+}

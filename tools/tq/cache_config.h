@@ -45,6 +45,10 @@ bool cache_config_parse(const char *text, struct cache_config *config, struct er
 /* The string of a configuration, without what is default. */
 void cache_config_print(const struct cache_config *config, char text[CACHE_CONFIG_SIZE]);
 
+/* Completes the desc of a cache of the library, of which the sizes are set. Its `layers` is a table of desc->n_layers
+ * formats, which the caller has made room for. */
+void cache_config_describe(const struct cache_config *config, tq_cache_desc *desc, tq_layer_formats *layers);
+
 /* True if the yardsticks' store serves it. */
 bool cache_config_is_plain(const struct cache_config *config);
 

@@ -118,26 +118,6 @@ static struct kv_store *finish(struct kv_turboquant *self, bool ok)
     return NULL;
 }
 
-/* Layers that are protected have formats of their own, in `layers`, which the cache copies. */
-static tq_cache_desc describe(const struct cache_config *config, const struct model *model, tq_layer_formats *layers)
-{
-    const tq_layer_formats protected_formats = {TQ_FORMAT_TURBO8, TQ_FORMAT_TURBO8};
-    const tq_layer_formats other_formats = {config->k.format, config->v.format};
-    tq_policy_protect(layers, model->n_layers, config->protect, protected_formats, other_formats);
-    return (tq_cache_desc){.struct_size = sizeof(tq_cache_desc),
-                           .n_layers = model->n_layers,
-                           .n_kv_heads = model->n_kv_heads,
-                           .head_dim_k = model->head_dim,
-                           .head_dim_v = model->head_dim_v,
-                           .k_format = config->k.format,
-                           .v_format = config->v.format,
-                           .layers = layers,
-                           .recent_tokens = config->recent_tokens,
-                           .sink_tokens = config->sink_tokens,
-                           .flags = config->flags,
-                           .effort = config->effort};
-}
-
 struct kv_store *kv_turboquant_create(const struct cache_config *config, const struct model *model,
                                       const struct threads *threads, struct error *error)
 {
@@ -145,7 +125,12 @@ struct kv_store *kv_turboquant_create(const struct cache_config *config, const s
     tq_layer_formats *layers = calloc(model->n_layers, sizeof *layers);
     bool ok = self != NULL && (layers != NULL || error_run(error, "not enough memory"));
     if (ok) {
-        const tq_cache_desc desc = describe(config, model, layers);
+        tq_cache_desc desc = {.struct_size = sizeof desc,
+                              .n_layers = model->n_layers,
+                              .n_kv_heads = model->n_kv_heads,
+                              .head_dim_k = model->head_dim,
+                              .head_dim_v = model->head_dim_v};
+        cache_config_describe(config, &desc, layers);
         ok = succeeded(self, tq_cache_create(self->context, &desc, &self->cache), error) &&
              succeeded(self, tq_seq_create(self->cache, &self->seq), error);
     }
