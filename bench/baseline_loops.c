@@ -11,27 +11,18 @@
  */
 #include "baseline_loops.h"
 
-#include <string.h>
-
-#include "half.h"
+#include "bandwidth.h"
+#include "f16_attention.h"
+#include "lanes.h"
 #include "turboquant.h"
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
 #if defined(__AVX512VNNI__)
-#define TABLE baseline_loops_avx512
-#define NAME  "AVX-512, f16 converted to f32, FMA"
+#define NAME "AVX-512, f16 converted to f32, FMA"
 #elif defined(__AVX2__)
-#define TABLE baseline_loops_avx2
-#define NAME  "AVX2, f16 converted to f32, FMA"
+#define NAME "AVX2, f16 converted to f32, FMA"
 #else
-#define TABLE baseline_loops_portable
-#define NAME  "portable C, f16 converted to f32"
+#define NAME "portable C, f16 converted to f32"
 #endif
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum { BLOCK = 32, Q8_0_BYTES = 2 + BLOCK, Q4_0_BYTES = 2 + BLOCK / 2 };
 
@@ -42,89 +33,12 @@ struct block_query {
     int32_t offsets[TQ_MAX_DIM / BLOCK][8]; /* -bias * (sum of four codes): what unsigned rows count too much */
 };
 
-/* Sums, one partial sum per row still spread over the lanes of a vector. */
-
-#if defined(__AVX2__)
-typedef __m256 partial;
-
-INLINE float load_half(const uint8_t *p)
-{
-    return _cvtsh_ss(tq_load_le16(p));
-}
-
-INLINE void store_sums(partial a, partial b, partial c, partial d, float scale, float *sums)
-{
-    const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-    const __m128 total = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
-    _mm_storeu_ps(sums, _mm_mul_ps(total, _mm_set1_ps(scale)));
-}
-
 #if defined(__AVX512VNNI__)
-enum { LANES = 16 };
-typedef __m512 floats;
-
-INLINE floats load_halves(const uint8_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-}
-
-INLINE void store_halves(uint8_t *p, const float *x)
-{
-    const __m256i halves =
-        _mm512_maskz_cvtps_ph(0xFFFF, _mm512_loadu_ps(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    _mm256_storeu_si256((__m256i *)(void *)p, halves);
-}
-
-INLINE void store_floats(float *p, floats x)
-{
-    _mm512_storeu_ps(p, x);
-}
-
-INLINE floats multiply_add(floats a, const float *b, floats c)
-{
-    return _mm512_fmadd_ps(a, _mm512_loadu_ps(b), c);
-}
-
-INLINE partial fold(floats a, floats b)
-{
-    const __m512 sum = _mm512_add_ps(a, b);
-    return _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
-}
-
 INLINE __m256i dot_unsigned(__m256i u, __m256i codes, __m256i start)
 {
     return _mm256_dpbusd_epi32(start, u, codes);
 }
-#else
-enum { LANES = 8 };
-typedef __m256 floats;
-
-INLINE floats load_halves(const uint8_t *p)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
-}
-
-INLINE void store_halves(uint8_t *p, const float *x)
-{
-    const __m128i halves = _mm256_cvtps_ph(_mm256_loadu_ps(x), _MM_FROUND_TO_NEAREST_INT);
-    _mm_storeu_si128((__m128i *)(void *)p, halves);
-}
-
-INLINE void store_floats(float *p, floats x)
-{
-    _mm256_storeu_ps(p, x);
-}
-
-INLINE floats multiply_add(floats a, const float *b, floats c)
-{
-    return _mm256_fmadd_ps(a, _mm256_loadu_ps(b), c);
-}
-
-INLINE partial fold(floats a, floats b)
-{
-    return _mm256_add_ps(a, b);
-}
-
+#elif defined(__AVX2__)
 /* Pairs of products must fit int16: |u| up to 128. */
 INLINE __m256i dot_unsigned(__m256i u, __m256i codes, __m256i start)
 {
@@ -133,6 +47,7 @@ INLINE __m256i dot_unsigned(__m256i u, __m256i codes, __m256i start)
 }
 #endif
 
+#if defined(__AVX2__)
 INLINE __m256i load_block(const void *p)
 {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -163,65 +78,7 @@ INLINE partial accumulate(partial sum, __m256i dot, float scale)
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_set1_ps(scale), sum);
 }
 
-#else /* Anything else: vectors of four, which SSE2 and NEON have. */
-typedef float floats __attribute__((vector_size(16)));
-typedef uint32_t words __attribute__((vector_size(16)));
-typedef uint16_t halves __attribute__((vector_size(8)));
-typedef floats partial;
-
-enum { LANES = 4 };
-
-INLINE float load_half(const uint8_t *p)
-{
-    return tq_f32_from_f16(tq_load_le16(p));
-}
-
-/* A half's exponent and mantissa, moved to their place in a float, make the value times 2^-112; subnormals too. The
- * rows hold no infinity and no NaN. */
-INLINE floats load_halves(const uint8_t *p)
-{
-    halves row;
-    memcpy(&row, p, sizeof row);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    row = row << 8 | row >> 8;
-#endif
-    const words bits = __builtin_convertvector(row, words);
-    const floats magnitude = (floats)((bits & 0x7FFFU) << 13) * 0x1p112F;
-    return (floats)((words)magnitude | (bits & 0x8000U) << 16);
-}
-
-INLINE void store_halves(uint8_t *p, const float *x)
-{
-    for (size_t i = 0; i < LANES; i++) {
-        tq_store_le16(p + 2 * i, tq_f16_from_f32(x[i]));
-    }
-}
-
-INLINE void store_floats(float *p, floats x)
-{
-    memcpy(p, &x, sizeof x);
-}
-
-INLINE floats multiply_add(floats a, const float *b, floats c)
-{
-    floats factor;
-    memcpy(&factor, b, sizeof factor);
-    return a * factor + c;
-}
-
-INLINE partial fold(floats a, floats b)
-{
-    return a + b;
-}
-
-INLINE void store_sums(partial a, partial b, partial c, partial d, float scale, float *sums)
-{
-    const partial rows[4] = {a, b, c, d};
-    for (size_t i = 0; i < 4; i++) {
-        sums[i] = scale * ((rows[i][0] + rows[i][1]) + (rows[i][2] + rows[i][3]));
-    }
-}
-
+#else
 INLINE int32_t q8_0_dot(const struct block_query *query, size_t block, const uint8_t *bytes)
 {
     const int8_t *codes = query->codes + block * BLOCK;
@@ -509,11 +366,13 @@ static void add_scaled(float weight, const float *x, size_t dim, float *out)
     }
 }
 
-const struct baseline_loops TABLE = {
+const struct baseline_loops FOR_THIS_SET(baseline_loops) = {
     .name = NAME,
     .f16 = {f16_row_bytes, f16_encode, f16_decode, f16_scores},
     .q8_0 = {q8_0_row_bytes, q8_0_encode, q8_0_decode, q8_0_scores},
     .q4_0 = {q4_0_row_bytes, q4_0_encode, q4_0_decode, q4_0_scores},
     .hadamard = hadamard,
     .add_scaled = add_scaled,
+    .f16_attend = FOR_THIS_SET(f16_attend),
+    .read = FOR_THIS_SET(bandwidth_read),
 };

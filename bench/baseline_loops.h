@@ -25,6 +25,11 @@ struct baseline_loops {
     void (*hadamard)(float *x, size_t dim);
     /* out += weight * x */
     void (*add_scaled)(float weight, const float *x, size_t dim, float *out);
+    /* f16_attention.h */
+    void (*f16_attend)(const float *q, size_t heads, size_t dim, const uint8_t *k, const uint8_t *v, size_t n,
+                       float scale, float *out);
+    /* bandwidth.h */
+    uint64_t (*read)(const void *memory, size_t bytes);
 };
 
 extern const struct baseline_loops baseline_loops_portable;

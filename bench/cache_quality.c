@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* tq_bench quality: what each option of the cache is worth, on the attention outputs of one .qkv file. */
+#include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cache_bytes.h"
 #include "commands.h"
 #include "options.h"
 #include "qkv.h"
@@ -11,9 +14,11 @@
 
 static const char help[] = "usage: tq_bench quality [OPTIONS]\n"
                            "\n"
-                           "Feeds a .qkv file through the cache with different options and prints the relative error "
-                           "of the attention outputs\n"
-                           "against a cache of f16, over the second half of the positions.\n"
+                           "Feeds a .qkv file through the cache with different options and prints what becomes of "
+                           "attention, against a cache\n"
+                           "of f16 and over the second half of the positions: the relative error of the outputs and "
+                           "the KL divergence of\n"
+                           "the weights (of the first 1024 tokens, if there are more).\n"
                            "\n"
                            "  --data FILE  a .qkv file; default: the sample that comes with it\n"
                            "  --seed N     seed of the rotations; default 0\n"
@@ -56,123 +61,264 @@ static const struct {
 };
 enum { PAIRS = sizeof pairs / sizeof *pairs };
 
-static size_t output_floats(const struct qkv *qkv)
+/* One layer of the file, as a cache of one layer takes it. */
+struct layer {
+    const struct qkv *qkv;
+    uint32_t index;
+    size_t tokens; /* The first ones of the file. */
+    const float *values;
+    uint32_t head_dim_v;
+    size_t v_head_stride;
+};
+
+/* The second half of the positions is looked at. */
+static size_t first_position(const struct layer *layer)
 {
-    return (size_t)qkv->tokens * qkv->q_heads * qkv->head_dim;
+    return layer->tokens / 2;
 }
 
-/* One prefill of all layers; out: [layer][token][query head][head_dim]. */
-static tq_status run_cache(const tq_context *context, const struct qkv *qkv, const tq_cache_desc *desc, float *out)
+static size_t output_floats(const struct layer *layer)
 {
-    tq_cache *cache = NULL;
+    return (layer->tokens - first_position(layer)) * layer->qkv->q_heads * layer->head_dim_v;
+}
+
+static tq_status fill(tq_cache *cache, const struct layer *layer, float *out)
+{
+    const struct qkv *qkv = layer->qkv;
+    const size_t first = first_position(layer);
+    const size_t head_stride = (size_t)qkv->tokens * qkv->head_dim; /* The file is head-major. */
+    tq_kv kv = {.struct_size = sizeof kv,
+                .k = qkv_keys(qkv, layer->index, 0),
+                .v = layer->values,
+                .n_tokens = first,
+                .k_token_stride = qkv->head_dim,
+                .k_head_stride = head_stride,
+                .v_token_stride = layer->head_dim_v,
+                .v_head_stride = layer->v_head_stride};
+    const tq_attention attention = {.struct_size = sizeof attention,
+                                    .q = qkv_queries(qkv, layer->index, 0) + first * qkv->head_dim,
+                                    .n_q_heads = qkv->q_heads,
+                                    .n_tokens = layer->tokens - first,
+                                    .q_token_stride = qkv->head_dim,
+                                    .q_head_stride = head_stride,
+                                    .out = out};
     tq_seq *seq = NULL;
+    tq_status status = tq_seq_create(cache, &seq);
+    if (status == TQ_OK) {
+        status = tq_cache_append(cache, seq, 0, &kv);
+    }
+    kv.k = qkv_keys(qkv, layer->index, 0) + first * qkv->head_dim;
+    kv.v = layer->values + first * layer->head_dim_v;
+    kv.n_tokens = attention.n_tokens;
+    return status == TQ_OK ? tq_cache_forward(cache, seq, 0, &kv, &attention) : status;
+}
+
+/* Stores all tokens; out: [token of the second half][query head][head_dim_v]. */
+static tq_status run_cache(const tq_context *context, const struct layer *layer, const tq_cache_desc *desc, float *out)
+{
+    tq_cache *cache;
     tq_status status = tq_cache_create(context, desc, &cache);
     if (status == TQ_OK) {
-        status = tq_seq_create(cache, &seq);
+        status = fill(cache, layer, out);
+        tq_cache_destroy(cache);
     }
-    for (uint32_t layer = 0; status == TQ_OK && layer < qkv->layers; layer++) {
-        const size_t head_stride = (size_t)qkv->tokens * qkv->head_dim; /* The file is head-major. */
-        const tq_kv kv = {.struct_size = sizeof kv,
-                          .k = qkv_keys(qkv, layer, 0),
-                          .v = qkv_values(qkv, layer, 0),
-                          .n_tokens = qkv->tokens,
-                          .k_token_stride = qkv->head_dim,
-                          .k_head_stride = head_stride,
-                          .v_token_stride = qkv->head_dim,
-                          .v_head_stride = head_stride};
-        const tq_attention attention = {.struct_size = sizeof attention,
-                                        .q = qkv_queries(qkv, layer, 0),
-                                        .n_q_heads = qkv->q_heads,
-                                        .n_tokens = qkv->tokens,
-                                        .q_token_stride = qkv->head_dim,
-                                        .q_head_stride = head_stride,
-                                        .out = out + layer * output_floats(qkv)};
-        status = tq_cache_forward(cache, seq, layer, &kv, &attention);
-    }
-    tq_cache_destroy(cache);
     return status;
 }
 
-static double relative_error(const struct qkv *qkv, const float *exact, const float *out)
+/* What is added up over all layers. */
+struct sums {
+    double error; /* Squared, of outputs. */
+    double norm;
+    double divergence; /* Of softmax weights. */
+    size_t queries;
+};
+
+static void add_error(const struct layer *layer, const float *exact, const float *out, struct sums *sums)
 {
-    double error = 0;
-    double norm = 0;
-    for (size_t layer = 0; layer < qkv->layers; layer++) {
-        const size_t begin = layer * output_floats(qkv);
-        for (size_t i = begin + output_floats(qkv) / 2; i < begin + output_floats(qkv); i++) {
-            error += pow((double)exact[i] - (double)out[i], 2);
-            norm += pow((double)exact[i], 2);
+    for (size_t i = 0; i < output_floats(layer); i++) {
+        sums->error += pow((double)exact[i] - (double)out[i], 2);
+        sums->norm += pow((double)exact[i], 2);
+    }
+}
+
+/* Sum over the keys of p log(p / q). A weight that is 0 in f32 counts as the smallest one. */
+static double divergence(const float *p, const float *q, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] > 0) {
+            sum += (double)p[i] * log((double)p[i] / fmax((double)q[i], (double)FLT_TRUE_MIN));
         }
     }
-    return norm > 0 ? sqrt(error / norm) : 0;
+    return sum;
+}
+
+static void add_divergence(const struct layer *layer, const float *exact, const float *out, struct sums *sums)
+{
+    const size_t row = layer->head_dim_v;
+    for (size_t at = 0; at < output_floats(layer); at += row) {
+        sums->divergence += divergence(exact + at, out + at, row);
+        sums->queries++;
+    }
+}
+
+/* What is done to every layer, twice: with the file's values, and with others that show the weights. */
+struct pass {
+    const tq_context *context;
+    uint64_t seed;
+    const struct layer *layer;
+    bool weights;
+    float *exact;
+    float *out;
+};
+
+static tq_cache_desc describe(const struct pass *pass, tq_format k_format, tq_format v_format)
+{
+    tq_cache_desc desc = TQ_CACHE_DESC_INIT;
+    desc.n_layers = 1;
+    desc.n_kv_heads = pass->layer->qkv->kv_heads;
+    desc.head_dim_k = pass->layer->qkv->head_dim;
+    desc.head_dim_v = pass->layer->head_dim_v;
+    desc.k_format = k_format;
+    desc.v_format = v_format;
+    desc.seed = pass->seed;
+    return desc;
+}
+
+static tq_status run_pass(const struct pass *pass, struct sums sums[PAIRS][VARIANTS])
+{
+    tq_cache_desc desc = describe(pass, TQ_FORMAT_F16, TQ_FORMAT_F16);
+    tq_status status = run_cache(pass->context, pass->layer, &desc, pass->exact);
+    for (size_t i = 0; i < (size_t)PAIRS * VARIANTS && status == TQ_OK; i++) {
+        const struct variant *variant = &variants[i % VARIANTS];
+        const size_t pair = i / VARIANTS;
+        desc = describe(pass, pairs[pair].k_format, pass->weights ? TQ_FORMAT_F16 : pairs[pair].v_format);
+        desc.flags = variant->flags;
+        desc.recent_tokens = variant->recent_tokens;
+        desc.sink_tokens = variant->sink_tokens;
+        status = run_cache(pass->context, pass->layer, &desc, pass->out);
+        if (pass->weights) {
+            add_divergence(pass->layer, pass->exact, pass->out, &sums[pair][i % VARIANTS]);
+        } else {
+            add_error(pass->layer, pass->exact, pass->out, &sums[pair][i % VARIANTS]);
+        }
+    }
+    return status;
 }
 
 struct result {
     double bytes; /* Of encoded K and V, with means, per token and KV head. */
     double error[VARIANTS];
+    double kl[VARIANTS];
 };
 
-static tq_cache_desc describe(const struct qkv *qkv, uint64_t seed)
+/* One layer's share. Values that are the rows of the identity, exact in f16, make outputs of the softmax weights: the
+ * keys, which alone decide about these, are the same. */
+static tq_status measure_layer(const tq_context *context, const struct qkv *qkv, uint64_t seed, uint32_t index,
+                               struct sums sums[PAIRS][VARIANTS])
 {
-    tq_cache_desc desc = TQ_CACHE_DESC_INIT;
-    desc.n_layers = qkv->layers;
-    desc.n_kv_heads = qkv->kv_heads;
-    desc.head_dim_k = qkv->head_dim;
-    desc.seed = seed;
-    return desc;
-}
-
-/* Bytes of a page that is encoded: what one page more adds to a sequence that is long enough to have a full window. */
-static double encoded_bytes(const tq_context *context, const struct qkv *qkv, tq_cache_desc desc)
-{
-    size_t shorter = 0;
-    size_t longer = 0;
-    desc.recent_tokens = TQ_NO_RECENT_TOKENS;
-    tq_cache_estimate(context, &desc, (size_t)8 * TQ_PAGE_TOKENS, &shorter);
-    tq_cache_estimate(context, &desc, (size_t)9 * TQ_PAGE_TOKENS, &longer);
-    return (double)(longer - shorter) / TQ_PAGE_TOKENS / qkv->layers / qkv->kv_heads;
-}
-
-static tq_status measure(const tq_context *context, const struct qkv *qkv, uint64_t seed, float *exact, float *out,
-                         struct result *results)
-{
-    tq_cache_desc desc = describe(qkv, seed);
-    desc.k_format = desc.v_format = TQ_FORMAT_F16;
-    tq_status status = run_cache(context, qkv, &desc, exact);
-    for (size_t p = 0; p < PAIRS && status == TQ_OK; p++) {
-        for (size_t v = 0; v < VARIANTS && status == TQ_OK; v++) {
-            desc = describe(qkv, seed);
-            desc.k_format = pairs[p].k_format;
-            desc.v_format = pairs[p].v_format;
-            results[p].bytes = encoded_bytes(context, qkv, desc);
-            desc.flags = variants[v].flags;
-            desc.recent_tokens = variants[v].recent_tokens;
-            desc.sink_tokens = variants[v].sink_tokens;
-            status = run_cache(context, qkv, &desc, out);
-            results[p].error[v] = relative_error(qkv, exact, out);
+    const size_t shown = qkv->tokens < TQ_MAX_DIM ? qkv->tokens : TQ_MAX_DIM;
+    const struct layer layer = {.qkv = qkv,
+                                .index = index,
+                                .tokens = qkv->tokens,
+                                .values = qkv_values(qkv, index, 0),
+                                .head_dim_v = qkv->head_dim,
+                                .v_head_stride = (size_t)qkv->tokens * qkv->head_dim};
+    float *identity = calloc(shown * shown * qkv->kv_heads, sizeof *identity);
+    const struct layer weights = {.qkv = qkv,
+                                  .index = index,
+                                  .tokens = shown,
+                                  .values = identity,
+                                  .head_dim_v = (uint32_t)shown,
+                                  .v_head_stride = shown * shown};
+    const size_t floats =
+        output_floats(&layer) > output_floats(&weights) ? output_floats(&layer) : output_floats(&weights);
+    float *exact = calloc(2 * floats, sizeof *exact);
+    tq_status status = TQ_ERR_OUT_OF_MEMORY;
+    if (identity != NULL && exact != NULL) {
+        for (size_t i = 0; i < shown * qkv->kv_heads; i++) {
+            identity[i * shown + i % shown] = 1;
         }
+        const struct pass outputs = {context, seed, &layer, false, exact, exact + floats};
+        const struct pass shares = {context, seed, &weights, true, exact, exact + floats};
+        status = run_pass(&outputs, sums);
+        if (status == TQ_OK) {
+            status = run_pass(&shares, sums);
+        }
+    }
+    free(identity);
+    free(exact);
+    return status;
+}
+
+static tq_status measure_bytes(const tq_context *context, const struct qkv *qkv, struct result *results)
+{
+    const struct layer layer = {.qkv = qkv, .head_dim_v = qkv->head_dim};
+    const struct pass pass = {.layer = &layer};
+    tq_status status = TQ_OK;
+    for (size_t p = 0; p < PAIRS && status == TQ_OK; p++) {
+        const tq_cache_desc desc = describe(&pass, pairs[p].k_format, pairs[p].v_format);
+        size_t bytes;
+        status = cache_page_bytes(context, &desc, &bytes);
+        results[p].bytes = (double)bytes / TQ_PAGE_TOKENS / qkv->kv_heads;
     }
     return status;
 }
 
-static void print_table(const struct qkv *qkv, const char *data, const struct result *results)
+static tq_status measure(const tq_context *context, const struct qkv *qkv, uint64_t seed, struct result *results)
 {
-    printf(
-        "turboquant %s, cache on %s\n%u layers, %u KV heads, head_dim %u, %u tokens; relative error of the attention\n"
-        "outputs against a cache of f16, positions %u and above\n\n%-17s %6s",
-        tq_version_string(), data, qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2, "K/V",
-        "bytes");
+    struct sums sums[PAIRS][VARIANTS] = {{{0}}};
+    tq_status status = measure_bytes(context, qkv, results);
+    for (uint32_t index = 0; index < qkv->layers && status == TQ_OK; index++) {
+        status = measure_layer(context, qkv, seed, index, sums);
+    }
+    for (size_t i = 0; i < (size_t)PAIRS * VARIANTS; i++) {
+        const struct sums *sum = &sums[i / VARIANTS][i % VARIANTS];
+        results[i / VARIANTS].error[i % VARIANTS] = sum->norm > 0 ? sqrt(sum->error / sum->norm) : 0;
+        results[i / VARIANTS].kl[i % VARIANTS] = sum->queries > 0 ? sum->divergence / (double)sum->queries : 0;
+    }
+    return status;
+}
+
+/* A line for each pair; `column` says which numbers. */
+static void print_rows(const char *title, const struct result *results, const double *(*column)(const struct result *))
+{
+    printf("\n%s\n%-17s %6s", title, "K/V", "bytes");
     for (size_t v = 0; v < VARIANTS; v++) {
         printf(" %12s", variants[v].heading);
     }
     for (size_t p = 0; p < PAIRS; p++) {
         printf("\n%-17s %6.0f", pairs[p].name, results[p].bytes);
         for (size_t v = 0; v < VARIANTS; v++) {
-            printf(" %12.5f", results[p].error[v]);
+            printf(" %12.5f", column(&results[p])[v]);
         }
     }
-    printf("\n\nbytes: of an encoded token and KV head, K and V with their means (4 at head_dim 128 less without "
+    putchar('\n');
+}
+
+static const double *errors_of(const struct result *result)
+{
+    return result->error;
+}
+
+static const double *kls_of(const struct result *result)
+{
+    return result->kl;
+}
+
+static void print_table(const struct qkv *qkv, const char *data, const struct result *results)
+{
+    printf(
+        "turboquant %s, cache on %s\n%u layers, %u KV heads, head_dim %u, %u tokens; against a cache of f16, positions"
+        " %u and above\n",
+        tq_version_string(), data, qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2);
+    print_rows("Relative error of the attention outputs", results, errors_of);
+    print_rows("KL divergence of the attention weights, nats, mean over queries and heads", results, kls_of);
+    printf("\nbytes: of an encoded token and KV head, K and V with their means (4 at head_dim 128 less without "
            "each).\n");
+    if (qkv->tokens > TQ_MAX_DIM) {
+        printf("The divergence is that of the first %d tokens, positions %d and above.\n", TQ_MAX_DIM, TQ_MAX_DIM / 2);
+    }
 }
 
 static void write_json(FILE *out, const struct result *results)
@@ -183,30 +329,23 @@ static void write_json(FILE *out, const struct result *results)
         for (size_t v = 0; v < VARIANTS; v++) {
             fprintf(out, ", \"%s\": %.9g", variants[v].name, results[p].error[v]);
         }
-        fputc('}', out);
+        for (size_t v = 0; v < VARIANTS; v++) {
+            fprintf(out, "%s\"%s\": %.9g", v == 0 ? ", \"kl\": {" : ", ", variants[v].name, results[p].kl[v]);
+        }
+        fputs("}}", out);
     }
     fputs("\n]}\n", out);
-}
-
-static int complain(const char *sentence, int exit_code)
-{
-    fprintf(stderr, "tq_bench: %s\n", sentence);
-    return exit_code;
 }
 
 static int run(const struct qkv *qkv, const char *data, uint64_t seed, FILE *json)
 {
     struct result results[PAIRS];
     tq_context *context;
-    float *exact = calloc(2 * qkv->layers * output_floats(qkv), sizeof *exact);
     tq_status status = tq_context_create(NULL, &context);
-    if (exact == NULL || status != TQ_OK) {
-        free(exact);
-        return complain(exact == NULL ? "not enough memory" : tq_status_string(status), EXIT_FAILURE);
+    if (status == TQ_OK) {
+        status = measure(context, qkv, seed, results);
+        tq_context_destroy(context);
     }
-    status = measure(context, qkv, seed, exact, exact + qkv->layers * output_floats(qkv), results);
-    free(exact);
-    tq_context_destroy(context);
     if (status != TQ_OK) {
         return complain(tq_status_string(status), EXIT_FAILURE);
     }

@@ -11,7 +11,8 @@
 
 static const char help[] =
     "usage: tq_bench [OPTIONS]\n"
-    "       tq_bench quality [OPTIONS]   what the options of the cache are worth; its --help says more\n"
+    "       tq_bench attend [OPTIONS]    how fast attention on a filled cache is\n"
+    "       tq_bench quality [OPTIONS]   what the options of the cache are worth\n"
     "\n"
     "Prints a table of all vector formats on real keys, values and queries of a language model: bytes, error, what\n"
     "becomes of attention, and speed against f16 in the same run.\n"
@@ -41,16 +42,6 @@ struct settings {
     bool help;
 };
 
-struct message {
-    char text[1024];
-};
-
-static int complain(const struct message *message, int exit_code)
-{
-    fprintf(stderr, "tq_bench: %s\n", message->text);
-    return exit_code;
-}
-
 static bool parse(int argc, char **argv, int first, struct settings *settings, struct message *error)
 {
     const struct option options[] = {
@@ -61,13 +52,6 @@ static bool parse(int argc, char **argv, int first, struct settings *settings, s
         {.name = "--help", .flag = &settings->help},       {.name = NULL},
     };
     return options_parse(argc, argv, first, options, error->text, sizeof error->text);
-}
-
-static void keep_sentence(void *user, tq_status status, const char *sentence)
-{
-    struct message *message = user;
-    (void)status;
-    snprintf(message->text, sizeof message->text, "%s", sentence);
 }
 
 /* A file of results, opened before the run so that a bad path costs no time. */
@@ -132,10 +116,10 @@ static int run(const struct settings *settings, struct report *report, struct ou
         report_table(stdout, report);
     } else {
         snprintf(error.text, sizeof error.text, "not enough memory");
-        exit_code = complain(&error, EXIT_FAILURE);
+        exit_code = complain(error.text, EXIT_FAILURE);
     }
     if (!outputs_close(outputs, output_count, ok ? report : NULL, &error)) {
-        exit_code = complain(&error, EXIT_FAILURE);
+        exit_code = complain(error.text, EXIT_FAILURE);
     }
     free(qualities);
     free(timings);
@@ -151,12 +135,12 @@ static int compare(const struct settings *settings, const tq_context *context)
                                {.path = settings->csv, .write = report_csv}};
     const size_t output_count = sizeof outputs / sizeof *outputs;
     if (!qkv_read(settings->data, &qkv, error.text, sizeof error.text)) {
-        return complain(&error, EXIT_USAGE);
+        return complain(error.text, EXIT_USAGE);
     }
     if (!formats_create(context, qkv.head_dim, settings->seed, settings->filter, &formats, error.text,
                         sizeof error.text)) {
         qkv_free(&qkv);
-        return complain(&error, EXIT_USAGE);
+        return complain(error.text, EXIT_USAGE);
     }
     int exit_code;
     if (outputs_open(outputs, output_count, &error)) {
@@ -168,7 +152,7 @@ static int compare(const struct settings *settings, const tq_context *context)
                                 .formats = &formats};
         exit_code = run(settings, &report, outputs, output_count);
     } else {
-        exit_code = complain(&error, EXIT_USAGE);
+        exit_code = complain(error.text, EXIT_USAGE);
         outputs_close(outputs, output_count, NULL, &error);
     }
     formats_destroy(&formats);
@@ -182,7 +166,7 @@ int compare_main(int argc, char **argv, int first)
     struct message message = {""};
     tq_context *context;
     if (!parse(argc, argv, first, &settings, &message)) {
-        return complain(&message, EXIT_USAGE);
+        return complain(message.text, EXIT_USAGE);
     }
     if (settings.help) {
         fputs(help, stdout);
@@ -194,10 +178,10 @@ int compare_main(int argc, char **argv, int first)
     }
     tq_context_desc desc = TQ_CONTEXT_DESC_INIT;
     desc.backend = settings.backend;
-    desc.log = (tq_log){keep_sentence, &message};
+    desc.log = message_log(&message);
     const tq_status status = tq_context_create(&desc, &context);
     if (status != TQ_OK) {
-        return complain(&message, status == TQ_ERR_UNSUPPORTED ? EXIT_USAGE : EXIT_FAILURE);
+        return complain(message.text, status == TQ_ERR_UNSUPPORTED ? EXIT_USAGE : EXIT_FAILURE);
     }
     const int exit_code = compare(&settings, context);
     tq_context_destroy(context);

@@ -5,6 +5,7 @@
 #include "machine.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -40,4 +41,26 @@ struct machine machine_describe(void)
     struct machine machine = {.compiler = COMPILER, .flags = TQ_BENCH_FLAGS, .cores = sysconf(_SC_NPROCESSORS_ONLN)};
     find_cpu(machine.cpu, sizeof machine.cpu);
     return machine;
+}
+
+size_t machine_last_level_cache(void)
+{
+    size_t largest = 0;
+    for (int index = 0; index < 10; index++) {
+        char path[64];
+        char size[32] = "";
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
+        FILE *file = fopen(path, "r");
+        if (file == NULL) {
+            break;
+        }
+        if (fgets(size, sizeof size, file) != NULL) { /* As in "32768K". */
+            char *unit;
+            const size_t number = strtoul(size, &unit, 10);
+            const size_t bytes = number << (*unit == 'M' ? 20 : *unit == 'K' ? 10 : 0);
+            largest = bytes > largest ? bytes : largest;
+        }
+        fclose(file);
+    }
+    return largest != 0 ? largest : (size_t)MACHINE_USUAL_CACHE_MIB << 20;
 }

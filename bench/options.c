@@ -19,7 +19,7 @@ static const struct option *find(const struct option *options, const char *argum
     return NULL;
 }
 
-static bool parse_number(const char *text, uint64_t *number)
+bool options_number(const char *text, uint64_t *number)
 {
     char *end;
     if (*text < '0' || *text > '9') { /* strtoull would take a sign and blanks. */
@@ -58,7 +58,7 @@ bool options_parse(int argc, char **argv, int first, const struct option *option
         }
         if (option->text != NULL) {
             *option->text = value;
-        } else if (!parse_number(value, option->number)) {
+        } else if (!options_number(value, option->number)) {
             snprintf(error, error_size, "%s needs a number from 0 to 2^64-1, not '%s'", option->name, value);
             return false;
         }

@@ -19,4 +19,7 @@ struct option {
  * writes one sentence to `error`. */
 bool options_parse(int argc, char **argv, int first, const struct option *options, char *error, size_t error_size);
 
+/* A number as options take it: decimal, or hexadecimal after 0x. */
+bool options_number(const char *text, uint64_t *number);
+
 #endif /* TQ_BENCH_OPTIONS_H */

@@ -2,6 +2,7 @@
 /* The results of a run as table, JSON and CSV. */
 #include "report.h"
 
+#include "json.h"
 #include "turboquant.h"
 
 /* One row, ready to print. Names, headings and digits stand here once. */
@@ -102,43 +103,15 @@ void report_table(FILE *out, const struct report *report)
         "heaviest key stays the heaviest. ns: per vector for enc, enc1 and dec, per key for score.\n");
 }
 
-static void json_string(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\') {
-            fprintf(out, "\\%c", c);
-        } else if (c < 0x20) {
-            fprintf(out, "\\u%04x", c);
-        } else {
-            fputc(c, out);
-        }
-    }
-    fputc('"', out);
-}
-
-static void json_text(FILE *out, const char *indent, const char *key, const char *text)
-{
-    fprintf(out, "%s\"%s\": ", indent, key);
-    json_string(out, text);
-    fputs(",\n", out);
-}
-
 void report_json(FILE *out, const struct report *report)
 {
-    const struct machine *machine = &report->machine;
     const struct qkv *qkv = report->qkv;
     const struct query_positions positions = quality_positions(qkv);
     fputs("{\n", out);
     json_text(out, "  ", "version", tq_version_string());
     json_text(out, "  ", "backend", report->backend);
     json_text(out, "  ", "f16_loop", report->formats->f16_name);
-    fputs("  \"machine\": {\n", out);
-    json_text(out, "    ", "cpu", machine->cpu);
-    json_text(out, "    ", "compiler", machine->compiler);
-    json_text(out, "    ", "flags", machine->flags);
-    fprintf(out, "    \"cores\": %ld\n  },\n", machine->cores);
+    json_machine(out, "  ", &report->machine);
     fputs("  \"data\": {\n", out);
     json_text(out, "    ", "path", report->data_path);
     fprintf(out, "    \"head_dim\": %u,\n    \"tokens\": %u,\n    \"layers\": %u,\n", (unsigned)qkv->head_dim,

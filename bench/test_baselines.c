@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The baselines, in every set of loops that this machine can run: errors within the bounds of their definitions, scores
- * and weighted sums against decode and double precision, rotation undone. A slow or wrong baseline would flatter us. */
+/* The baselines, in every set of loops that this machine can run: errors within the bounds of their definitions,
+ * scores, weighted sums and attention against decode and double precision, rotation undone; and the reader of memory. A
+ * slow or wrong baseline would flatter us. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bandwidth.h"
 #include "baselines.h"
+#include "f16_attention.h"
 #include "random.h"
 
 enum { MOST_ROWS = 131 };
@@ -148,14 +151,108 @@ static void check_q4_0_by_hand(const struct baseline_loops *loops)
     }
 }
 
+enum { MOST_HEADS = 15, MOST_KEYS = 131 };
+
+struct attention {
+    float q[MOST_HEADS * TQ_MAX_DIM];
+    float x[MOST_KEYS * TQ_MAX_DIM];
+    float k[MOST_KEYS * TQ_MAX_DIM]; /* As the rows have them. */
+    float v[MOST_KEYS * TQ_MAX_DIM];
+    float out[MOST_HEADS * TQ_MAX_DIM + 1];
+    uint8_t k_rows[MOST_KEYS * TQ_MAX_DIM * 2];
+    uint8_t v_rows[MOST_KEYS * TQ_MAX_DIM * 2];
+};
+
+/* One head's softmax and weighted sum in double precision. Weights lie between 0 and 1, so the error is relative to the
+ * largest value, which is below 6. */
+static void check_head(const struct attention *a, size_t h, size_t dim, size_t n, double scale, const char *name)
+{
+    double weights[MOST_KEYS];
+    double total = 0.0;
+    double top = -HUGE_VAL;
+    for (size_t i = 0; i < n; i++) {
+        weights[i] = scale * dot(a->q + h * dim, a->k + i * dim, dim);
+        top = fmax(top, weights[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        weights[i] = exp(weights[i] - top);
+        total += weights[i];
+    }
+    for (size_t j = 0; j < dim; j++) {
+        double exact = 0.0;
+        for (size_t i = 0; i < n; i++) {
+            exact += weights[i] / total * (double)a->v[i * dim + j];
+        }
+        expect(fabs((double)a->out[h * dim + j] - exact) <= 2e-5, "%s: output %zu of head %zu is %g, not %g", name, j,
+               h, (double)a->out[h * dim + j], exact);
+    }
+}
+
+/* Queries are long, so that some weights are tiny and the largest score keeps growing; more so from head to head. */
+static void check_attention(struct attention *a, const struct baseline_loops *loops, size_t heads, size_t dim, size_t n)
+{
+    char name[128];
+    const float untouched = 12345.0F;
+    const double scale = 1.0 / sqrt((double)dim);
+    snprintf(name, sizeof name, "attention, %zu heads, dim %zu, %zu keys [%s]", heads, dim, n, loops->name);
+    fill(a->q, heads * dim, 3);
+    for (size_t h = 0; h < heads; h++) {
+        for (size_t j = 0; j < dim; j++) {
+            a->q[h * dim + j] *= (float)(1 + h);
+        }
+    }
+    fill(a->x, n * dim, 4 + n);
+    loops->f16.encode(a->x, dim, n, a->k_rows);
+    fill(a->x, n * dim, 5 + dim);
+    loops->f16.encode(a->x, dim, n, a->v_rows);
+    loops->f16.decode(a->k_rows, dim, n, a->k);
+    loops->f16.decode(a->v_rows, dim, n, a->v);
+    a->out[heads * dim] = untouched;
+    loops->f16_attend(a->q, heads, dim, a->k_rows, a->v_rows, n, (float)scale, a->out);
+    for (size_t h = 0; h < heads; h++) {
+        check_head(a, h, dim, n, scale, name);
+    }
+    expect(!(a->out[heads * dim] < untouched) && !(a->out[heads * dim] > untouched), "%s: wrote beyond the output",
+           name);
+}
+
+static void check_attention_shapes(struct attention *attention, const struct baseline_loops *loops)
+{
+    static const size_t attention_dims[] = {16, 48, 64, 80, 128, 256, 1024};
+    static const size_t keys[] = {1, 2, 31, 32, 33, 64, MOST_KEYS};
+    static const size_t heads[] = {1, 2, 3, 4, 8, MOST_HEADS};
+    for (size_t d = 0; d < sizeof attention_dims / sizeof *attention_dims; d++) {
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            for (size_t h = 0; h < sizeof heads / sizeof *heads; h++) {
+                check_attention(attention, loops, heads[h], attention_dims[d], keys[k]);
+            }
+        }
+    }
+}
+
+/* A reader that leaves bytes out would find the memory too fast. */
+static void check_read(const struct baseline_loops *loops)
+{
+    static uint8_t memory[40 * BANDWIDTH_STEP];
+    const uint64_t before = loops->read(memory, sizeof memory);
+    for (size_t i = 0; i < sizeof memory; i++) {
+        memory[i] = 1;
+        expect(loops->read(memory, sizeof memory) != before, "read [%s]: byte %zu does not matter", loops->name, i);
+        memory[i] = 0;
+    }
+}
+
 int main(void)
 {
     static const size_t dims[] = {1, 7, 32, 64, 80, 96, 112, 128, 256, 576, 1024};
     static const size_t counts[] = {1, 2, 3, 4, MOST_ROWS};
     struct fixture *fixture = malloc(sizeof *fixture);
+    struct attention *attention = malloc(sizeof *attention);
     const struct baseline_loops *loops;
     bool usable;
-    if (fixture == NULL) {
+    if (fixture == NULL || attention == NULL) {
+        free(fixture);
+        free(attention);
         return EXIT_FAILURE;
     }
     for (size_t set = 0; (loops = baseline_loops_at(set, &usable)) != NULL; set++) {
@@ -165,6 +262,8 @@ int main(void)
         }
         printf("%s\n", loops->name);
         check_q4_0_by_hand(loops);
+        check_attention_shapes(attention, loops);
+        check_read(loops);
         for (size_t i = 0; i < sizeof dims / sizeof *dims * (sizeof counts / sizeof *counts); i++) {
             const size_t dim = dims[i / (sizeof counts / sizeof *counts)];
             const size_t n = counts[i % (sizeof counts / sizeof *counts)];
@@ -176,6 +275,7 @@ int main(void)
         }
     }
     free(fixture);
+    free(attention);
     printf("%d failures\n", failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -21,6 +21,11 @@ BENCH = SAMPLE = None  # Set from the command line.
 ROW_KEYS = ["format", "bytes_per_vector", "d_key", "d_value", "cosine_key", "attn_output_error", "attn_kl",
             "attn_top1", "encode_ns", "encode_single_ns", "decode_ns", "score_ns", "score_vs_f16"]
 
+ATTEND_KEYS = {"backend", "k_format", "v_format", "context", "kv_heads", "gqa", "head_dim", "threads", "layers",
+               "ns_per_token_head", "gb_per_s", "vs_f16", "vs_best_f16", "read_bandwidth_share", "read_gb_per_s",
+               "best_f16_ns_per_token_head", "step_bytes", "resident_bytes", "estimated_bytes"}
+VARIANTS = ["plain", "k_means", "means", "means_recent64", "means_recent128", "means_recent64_sinks4"]
+
 
 def bench(*arguments, **environment):
     # A backend that a developer has set for other runs is none of the tests'.
@@ -236,10 +241,113 @@ class Results(Folder):
         self.assertEqual(list(rows), ["f16", "turbo4"])
 
     def test_help_and_version(self):
-        for option, says in (("--help", "usage: tq_bench"), ("--version", "tq_bench ")):
-            result = bench(option)
+        for option, says in ((["--help"], "usage: tq_bench"), (["--version"], "tq_bench "),
+                             (["attend", "--help"], "usage: tq_bench attend"),
+                             (["quality", "--help"], "usage: tq_bench quality")):
+            result = bench(*option)
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.assertTrue(result.stdout.startswith(says), result.stdout)
+
+
+class Quality(Folder):
+    def test_json_and_table(self):
+        """Few tokens, of which all but the plain caches keep most or all exact."""
+        result = bench("quality", "--data", self.file(qkv(layers=2, q_heads=4, kv_heads=2, tokens=150)),
+                       "--json", self.path("out.json"))
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        with open(self.path("out.json"), encoding="utf-8") as file:
+            rows = {row["formats"]: row for row in json.load(file)["quality"]}
+        for name, row in rows.items():
+            self.assertEqual(list(row), ["formats", "bytes", *VARIANTS, "kl"])
+            self.assertEqual(list(row["kl"]), VARIANTS)
+            self.assertEqual(result.stdout.count(f"\n{name} "), 2, "one line of errors, one of divergences")
+            # Values have no say in the weights.
+            self.assertEqual(row["kl"]["means"], row["kl"]["k_means"])
+            for values in (row, row["kl"]):
+                self.assertGreater(values["plain"], values["means_recent64"])
+                self.assertGreater(values["means_recent64"], 0)
+        self.assertEqual(rows["turbo4t/turbo4t"]["kl"], rows["turbo4t/turbo3t"]["kl"])
+        for better, worse in (("turbo4t/turbo4t", "turbo3t/turbo3t"), ("turbo3t/turbo3t", "turbo2t/turbo2t")):
+            self.assertLess(rows[better]["plain"], rows[worse]["plain"])
+            self.assertLess(rows[better]["kl"]["plain"], rows[worse]["kl"]["plain"])
+
+    def test_divergence_has_the_size_of_the_score_errors(self):
+        """Small errors of variance s^2 in all scores give a divergence of s^2 / 2. For random keys and queries s^2 is
+        about D of the keys, here turbo4 in the norm mode; keys of the page being filled have none."""
+        dim, tokens = 128, 384
+        result = bench("quality", "--data", self.file(qkv(q_heads=1, head_dim=dim, tokens=tokens)), "--json",
+                       self.path("out.json"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        with open(self.path("out.json"), encoding="utf-8") as file:
+            rows = {row["formats"]: row for row in json.load(file)["quality"]}
+        encoded = statistics.mean(p // 64 * 64 / (p + 1) for p in range(tokens // 2, tokens))
+        expected = (2 - 2 * (1 - 0.0082) ** 0.5) * encoded / 2
+        self.assertAlmostEqual(rows["turbo4/turbo4"]["kl"]["plain"] / expected, 1, delta=0.05)
+
+
+class Attend(Folder):
+    def attend(self, *arguments):
+        result = bench("attend", "--quick", "--json", self.path("out.json"), *arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        with open(self.path("out.json"), encoding="utf-8") as file:
+            report = json.load(file)
+        for key in ("cpu", "compiler", "flags", "cores"):
+            self.assertIn(key, report["machine"])
+        for row in report["attend"]:
+            self.assertEqual(set(row), ATTEND_KEYS)
+            self.assertEqual(row["resident_bytes"], row["estimated_bytes"])
+            for key in ("ns_per_token_head", "gb_per_s", "vs_f16", "vs_best_f16", "read_bandwidth_share",
+                        "read_gb_per_s", "best_f16_ns_per_token_head"):
+                self.assertGreater(row[key], 0.0, key)
+            # What is said of a step agrees with itself.
+            ns = row["ns_per_token_head"] * row["context"] * row["kv_heads"] * row["gqa"]
+            self.assertAlmostEqual(row["step_bytes"] / ns / row["gb_per_s"], 1, delta=1e-6)
+        return result.stdout, report["attend"]
+
+    def test_all_formats(self):
+        table, rows = self.attend()
+        pairs = [(row["k_format"], row["v_format"]) for row in rows]
+        self.assertEqual(len(pairs), len(set(pairs)))
+        for name in ("f16", "turbo1", "turbo2", "turbo3", "turbo4", "turbo8", "turbo2t", "turbo3t", "turbo4t"):
+            self.assertIn((name, name), pairs)
+        for pair in (("turbo4t", "turbo3t"), ("turbo4", "turbo2"), ("turbo8", "turbo4")):
+            self.assertIn(pair, pairs)
+            self.assertIn("/".join(pair), table)
+        self.assertFalse([pair for pair in pairs if "prod" in pair[0]])
+        self.assertEqual({(row["context"], row["kv_heads"], row["gqa"], row["threads"]) for row in rows},
+                         {(256, 8, 4, 1)})
+
+    def test_what_a_step_reads(self):
+        """300 tokens: pages 0 to 2 are encoded, 108 tokens exact."""
+        _, (row,) = self.attend("--k-format", "turbo4", "--v-format", "turbo2", "--context", "300", "--kv-heads", "2",
+                                "--head-dim", "64", "--llc-bytes", "0x10000")
+        page = 64 * ((2 + 32) + (2 + 16)) + 2 * 64 + 2 * 64
+        self.assertEqual(row["step_bytes"], 2 * (3 * page + 108 * 2 * 2 * 64))
+        self.assertEqual(row["layers"], math.ceil(4 * 0x10000 / row["step_bytes"]))
+        # Page 2 has its exact tokens still.
+        self.assertEqual(row["resident_bytes"], row["layers"] * 2 * (3 * page + 3 * 64 * 2 * 2 * 64))
+
+    def test_options(self):
+        _, rows = self.attend("--k-format", "turbo2", "--gqa", "all", "--kv-heads", "2", "--head-dim", "48",
+                              "--threads", "2", "--context", "65", "--backend", "scalar")
+        self.assertEqual([row["gqa"] for row in rows], [1, 4, 8])
+        for row in rows:
+            self.assertEqual((row["backend"], row["k_format"], row["v_format"], row["context"], row["kv_heads"],
+                              row["head_dim"], row["threads"]), ("scalar", "turbo2", "turbo2", 65, 2, 48, 2))
+        _, rows = self.attend("--v-format=turbo3", "--gqa=3", "--context=1", "--kv-heads=1", "--head-dim=16")
+        self.assertEqual([(row["k_format"], row["gqa"]) for row in rows], [("turbo3", 3)])
+
+    def test_bad_options(self):
+        for option, values in {"--context": ("0", "x", "99999999"), "--gqa": ("0", "65", "none", ""),
+                               "--kv-heads": ("0", "1025"), "--head-dim": ("0", "20", "1040"),
+                               "--threads": ("0", "1025"), "--llc-bytes": ("0", "-1"), "--k-format": ("turbo5", ""),
+                               "--v-format": ("q8_0",), "--json": (self.path("no/such/folder.json"),)}.items():
+            for value in values:
+                self.refused("attend", "--quick", option, value, says=value if option.endswith("format") else
+                             "folder.json" if option == "--json" else option)
+        self.refused("attend", "--k-format", "turbo4-prod", says="prod")
+        self.refused("attend", "--backend", "abacus", says="backend")
+        self.refused("attend", "--colour", says="--colour")
 
 
 class BadInput(Folder):

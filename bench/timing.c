@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Interleaved timing of encode, decode and scores. */
-#define _POSIX_C_SOURCE 200809L
 #include "timing.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "stopwatch.h"
 
 #define SLICE_NS 2e6 /* Long against the clock's resolution, short against a machine's changes of speed. */
 
@@ -35,13 +35,6 @@ struct work {
     uint8_t *encoded;
 };
 
-static double now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
 static void call(const struct work *work, const struct lane *lane, enum operation operation)
 {
     const struct format *format = lane->format;
@@ -66,11 +59,11 @@ static void call(const struct work *work, const struct lane *lane, enum operatio
 
 static double slice_ns(const struct work *work, const struct lane *lane, enum operation operation, size_t repeats)
 {
-    const double start = now_ns();
+    const double start = thread_cpu_ns();
     for (size_t i = 0; i < repeats; i++) {
         call(work, lane, operation);
     }
-    return now_ns() - start;
+    return thread_cpu_ns() - start;
 }
 
 /* Finds how many calls fill a slice; the calls also warm the caches and the branch predictors. */
@@ -95,20 +88,6 @@ static void measure_round(const struct work *work, size_t round)
             lane->ns[operation][round] = calls_ns / (double)repeats / (double)operation_items[operation];
         }
     }
-}
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts the numbers. */
-static double median(double *numbers, size_t n)
-{
-    qsort(numbers, n, sizeof *numbers, ascending);
-    return n % 2 == 1 ? numbers[n / 2] : (numbers[n / 2 - 1] + numbers[n / 2]) / 2.0;
 }
 
 static void finish(const struct work *work, double *ratios, struct timing *timings)

@@ -6,6 +6,9 @@
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "attend") == 0) {
+        return attend_main(argc, argv, 2);
+    }
     if (argc > 1 && strcmp(argv[1], "quality") == 0) {
         return cache_quality_main(argc, argv, 2);
     }

@@ -66,6 +66,15 @@ static void prepare(tq_queries *q, const tq_side *side)
     q->prepared_for = side;
 }
 
+/* Pages lie where the allocator put them: their structs are fetched two pages ahead. */
+static void fetch_page(const tq_track *track, const tq_queries *q, size_t index)
+{
+    if (index < q->n_encoded_pages) {
+        TQ_PREFETCH(track->pages[index]);
+        TQ_PREFETCH(&track->pages[index]->blocks[TQ_BLOCK_KINDS - 1]);
+    }
+}
+
 /* The encoded keys (or values) of this head in the next page, to be fetched meanwhile; null if there are none. */
 static const uint8_t *next_rows(const tq_track *track, const tq_queries *q, size_t index, bool values)
 {
@@ -198,6 +207,7 @@ void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q,
     const size_t dim = cache->desc.head_dim_v;
     float scores[TQ_PAGE_QUERIES * P];
     bool kept = false;
+    fetch_page(track, q, index + 2);
     page_scores(cache, q, page, spans, next_rows(track, q, index, false), scores);
     for (size_t i = 0; i < q->n; i++) {
         float *row = scores + i * P;

@@ -55,8 +55,9 @@ static tq_status read_header(const tq_context *context, tq_source *source, heade
     h->desc.flags = tq_source_u32(source);
     const uint64_t reserved = tq_source_u64(source);
     h->file_bytes = tq_source_u64(source);
-    if (!tq_source_checksum(source)) {
-        return tq_fail(context, TQ_ERR_CORRUPT, "tq_cache_load: the header ends early or its checksum is wrong");
+    if (!tq_source_checksum(source) || h->desc.n_layers == 0) {
+        return tq_fail(context, TQ_ERR_CORRUPT,
+                       "tq_cache_load: the header ends early, its checksum is wrong, or there are no layers");
     }
     if (required != 0 || layout != TQ_SAVED_LAYOUT || codebook != TQ_SAVED_CODEBOOK || reserved != 0 ||
         h->page_tokens != P) {
@@ -98,6 +99,15 @@ static bool halves_are_finite(const uint8_t *halves, size_t count)
     return finite;
 }
 
+static bool is_zero(const uint8_t *bytes, size_t size)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < size; i++) {
+        any |= bytes[i];
+    }
+    return any == 0;
+}
+
 /* The sign bit of a scale is a flag in pages with a mean. */
 static bool row_is_sound(const tq_side *side, uint8_t *row)
 {
@@ -111,7 +121,7 @@ static bool row_is_sound(const tq_side *side, uint8_t *row)
     return sound;
 }
 
-static bool read_side(tq_source *source, const tq_side *side, uint8_t *encoded)
+static bool read_side(tq_source *source, const tq_side *side, size_t n_encoded, uint8_t *encoded)
 {
     const tq_code *code = &side->codec->code;
     const size_t per_read = ROW_BUFFER / code->row_bytes;
@@ -122,7 +132,8 @@ static bool read_side(tq_source *source, const tq_side *side, uint8_t *encoded)
         const size_t n = P - first < per_read ? P - first : per_read;
         tq_source_bytes(source, rows, n * code->row_bytes);
         for (size_t i = 0; i < n; i++) {
-            sound = sound && row_is_sound(side, rows + i * code->row_bytes);
+            uint8_t *row = rows + i * code->row_bytes;
+            sound = sound && (first + i < n_encoded ? row_is_sound(side, row) : is_zero(row, code->row_bytes));
         }
         if (sound) {
             side->codec->context->kernels.page_write(code, side->kind, rows, first, n, encoded + side->rows_at);
@@ -131,20 +142,44 @@ static bool read_side(tq_source *source, const tq_side *side, uint8_t *encoded)
     return sound;
 }
 
-static bool read_block(tq_source *source, const tq_cache *cache, tq_page *page, tq_block kind)
+/* f16 rows of one head, of which tokens [begin, end) exist. */
+static bool read_exact_rows(tq_source *source, size_t row_bytes, size_t begin, size_t end, size_t room, uint8_t *rows)
 {
-    uint8_t *block = page->blocks[kind];
+    tq_source_bytes(source, rows, room * row_bytes);
+    return is_zero(rows, begin * row_bytes) &&
+           halves_are_finite(rows + begin * row_bytes, (end - begin) * row_bytes / 2) &&
+           is_zero(rows + end * row_bytes, (room - end) * row_bytes);
+}
+
+static bool read_exact(tq_source *source, const tq_cache *cache, size_t begin, size_t end, size_t room, uint8_t *block)
+{
+    const size_t key = (size_t)2 * cache->desc.head_dim_k;
+    const size_t value = (size_t)2 * cache->desc.head_dim_v;
     bool sound = true;
-    if (kind != TQ_BLOCK_ENCODED) {
-        const size_t size = tq_block_bytes(cache, page->form, kind);
-        tq_source_bytes(source, block, size);
-        return halves_are_finite(block, size / 2);
-    }
     for (size_t head = 0; sound && head < cache->desc.n_kv_heads; head++) {
-        sound = read_side(source, page->form.k, block + tq_encoded_keys_at(page->form, head)) &&
-                read_side(source, page->form.v, block + tq_encoded_values_at(page->form, head));
+        sound = read_exact_rows(source, key, begin, end, room, block + tq_exact_keys_at(cache, room, head)) &&
+                read_exact_rows(source, value, begin, end, room, block + tq_exact_values_at(cache, room, head));
     }
     return sound;
+}
+
+static bool read_block(tq_source *source, const tq_cache *cache, tq_page *page, tq_block kind, size_t live)
+{
+    uint8_t *block = page->blocks[kind];
+    const size_t n_sinks = cache->desc.sink_tokens;
+    bool sound = true;
+    switch (kind) {
+    case TQ_BLOCK_SINKS:
+        return read_exact(source, cache, 0, live < n_sinks ? live : n_sinks, n_sinks, block);
+    case TQ_BLOCK_EXACT:
+        return read_exact(source, cache, page->exact_from, live, P, block);
+    default:
+        for (size_t head = 0; sound && head < cache->desc.n_kv_heads; head++) {
+            sound = read_side(source, page->form.k, page->n_encoded, block + tq_encoded_keys_at(page->form, head)) &&
+                    read_side(source, page->form.v, page->n_encoded, block + tq_encoded_values_at(page->form, head));
+        }
+        return sound;
+    }
 }
 
 /* What a page says of itself, in the order of the file. */
@@ -168,11 +203,11 @@ static bool page_is_whole(const tq_cache *cache, const page_header *h, size_t in
     const bool exact = has_part(h, TQ_BLOCK_EXACT);
     const bool encoded = has_part(h, TQ_BLOCK_ENCODED);
     const bool sinks = has_part(h, TQ_BLOCK_SINKS);
-    if (h->parts >> TQ_BLOCK_KINDS != 0 || h->reserved != 0 || h->n_encoded > P || (h->n_encoded > 0) != encoded ||
+    if (h->parts >> TQ_BLOCK_KINDS != 0 || h->reserved != 0 || h->n_encoded > live || (h->n_encoded > 0) != encoded ||
         (sinks && (!encoded || index != 0 || cache->desc.sink_tokens == 0))) {
         return false;
     }
-    return exact ? h->exact_from <= h->n_encoded && h->exact_from < P : h->n_encoded >= live;
+    return exact ? h->exact_from <= h->n_encoded && h->exact_from < P : h->exact_from == 0 && h->n_encoded == live;
 }
 
 /* Reads a page into `page`, which has a share of what it holds whatever happens. */
@@ -200,7 +235,7 @@ static tq_status read_page(tq_source *source, tq_cache *cache, size_t index, siz
         const tq_block kind = TQ_SAVED_ORDER[i];
         if (has_part(&h, kind)) {
             status = tq_block_allocate(cache, page->form, kind, true, &page->blocks[kind]);
-            if (status == TQ_OK && !read_block(source, cache, page, kind)) {
+            if (status == TQ_OK && !read_block(source, cache, page, kind, live)) {
                 status = TQ_ERR_CORRUPT;
             }
         }

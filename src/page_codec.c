@@ -153,7 +153,7 @@ void tq_side_recode(const tq_side *from, const uint8_t *encoded, size_t end, con
                     uint8_t *exact)
 {
     const size_t dim = from->codec->code.dim;
-    if (from->codec->family == TQ_FAMILY_HALF) {
+    if (from->codec->family == TQ_FAMILY_HALF || to->codec->family == TQ_FAMILY_HALF) {
         tq_side_decode(from, encoded, end, exact);
         tq_side_encode(to, exact, 0, end, recoded);
         return;

@@ -58,8 +58,9 @@ typedef struct shift_work {
     const tq_cache *cache;
     const turn *turn;
     tq_page *page;
-    size_t begin; /* Tokens [begin, end) of the page. */
+    size_t begin; /* Tokens [begin, end) of the page, */
     size_t end;
+    size_t live;      /* which has so many. */
     uint8_t *scratch; /* An exact block. */
 } shift_work;
 
@@ -77,6 +78,7 @@ static void shift_head(void *arg, size_t head)
     const tq_kernels *kernels = &cache->context->kernels;
     const size_t n_sinks = cache->desc.sink_tokens;
     const size_t dim = cache->desc.head_dim_k;
+    const size_t n_encoded = least(page->n_encoded, work->live);
     uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
     if (exact != NULL) {
         exact += tq_exact_keys_at(cache, P, head);
@@ -86,15 +88,15 @@ static void shift_head(void *arg, size_t head)
         turn_keys(kernels, work->turn, page->blocks[TQ_BLOCK_SINKS] + tq_exact_keys_at(cache, n_sinks, head), dim,
                   least(work->begin, n_sinks), least(work->end, n_sinks));
     }
-    if (page->blocks[TQ_BLOCK_ENCODED] != NULL && page->n_encoded > 0) {
+    if (page->blocks[TQ_BLOCK_ENCODED] != NULL && n_encoded > 0) {
         uint8_t *encoded = page->blocks[TQ_BLOCK_ENCODED] + tq_encoded_keys_at(page->form, head);
         uint8_t *keys = work->scratch + tq_exact_keys_at(cache, P, head);
-        tq_side_decode(page->form.k, encoded, page->n_encoded, keys);
-        turn_keys(kernels, work->turn, keys, dim, work->begin, least(work->end, page->n_encoded));
-        for (size_t token = page->exact_from; exact != NULL && token < page->n_encoded; token++) {
+        tq_side_decode(page->form.k, encoded, n_encoded, keys);
+        turn_keys(kernels, work->turn, keys, dim, work->begin, least(work->end, n_encoded));
+        for (size_t token = page->exact_from; exact != NULL && token < n_encoded; token++) {
             memcpy(keys + token * 2 * dim, exact + token * 2 * dim, 2 * dim);
         }
-        tq_side_encode(page->form.k, keys, 0, page->n_encoded, encoded);
+        tq_side_encode(page->form.k, keys, 0, n_encoded, encoded);
     }
 }
 
@@ -108,6 +110,11 @@ static tq_status read_rope(const tq_cache *cache, const tq_rope *from, tq_rope *
     rope->n_dims = rope->n_dims == 0 ? cache->desc.head_dim_k : rope->n_dims;
     rope->theta = rope->theta == 0 ? 10000.0F : rope->theta;
     rope->freq_scale = rope->freq_scale == 0 ? 1.0F : rope->freq_scale;
+    if (rope->n_dims % 2 != 0 || rope->n_dims > cache->desc.head_dim_k || rope->pairing < TQ_ROPE_NEOX ||
+        rope->pairing > TQ_ROPE_INTERLEAVED) {
+        return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
+                       "tq_cache_rope_shift: n_dims is odd or above head_dim_k, or pairing is unknown");
+    }
     if (!isfinite(rope->theta) || !isfinite(rope->freq_scale) ||
         (rope->freq_factors != NULL &&
          !cache->context->kernels.all_finite(rope->freq_factors, TQ_DTYPE_F32, rope->n_dims / 2))) {
@@ -117,13 +124,9 @@ static tq_status read_rope(const tq_cache *cache, const tq_rope *from, tq_rope *
     for (size_t j = 0; rope->freq_factors != NULL && j < rope->n_dims / 2; j++) {
         positive = positive && rope->freq_factors[j] > 0;
     }
-    if (rope->n_dims % 2 != 0 || rope->n_dims > cache->desc.head_dim_k || rope->pairing < TQ_ROPE_NEOX ||
-        rope->pairing > TQ_ROPE_INTERLEAVED || !positive) {
-        return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
-                       "tq_cache_rope_shift: n_dims is odd or above head_dim_k, pairing is unknown, or theta, "
-                       "freq_scale or a factor is not positive");
-    }
-    return TQ_OK;
+    return positive ? TQ_OK
+                    : tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
+                              "tq_cache_rope_shift: theta, freq_scale or a factor is not positive");
 }
 
 static bool any_page(const void *arg, size_t index)
@@ -167,6 +170,7 @@ tq_status tq_cache_rope_shift(tq_cache *cache, tq_seq *seq, uint32_t layer, size
                            .page = track->pages[i],
                            .begin = first > i * P ? first - i * P : 0,
                            .end = least(end - i * P, P),
+                           .live = least(track->n_tokens - i * P, P),
                            .scratch = scratch};
         tq_run(cache->context, shift_head, &work, cache->desc.n_kv_heads);
     }

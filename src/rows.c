@@ -88,10 +88,10 @@ void tq_rotated_encode(const tq_codec *codec, const float *y, const float *sum_s
         kernels->trellis_encode(code, y, sum_squares, n, rows);
         return;
     }
-    for (size_t i = 0; i < n; i++) {
+    kernels->lloyd_encode(code, y, sum_squares, n, rows);
+    for (size_t i = 0; codec->family == TQ_FAMILY_PROD && i < n; i++) {
         uint8_t *row = rows + i * code->row_bytes;
-        kernels->lloyd_encode(code, y + i * code->dim, sum_squares[i], row);
-        if (codec->family == TQ_FAMILY_PROD && tq_load_le16(row) != 0) {
+        if (tq_load_le16(row) != 0) {
             encode_residual(codec, y + i * code->dim, row);
         }
     }

@@ -75,22 +75,29 @@ static void write_block(tq_sink *sink, const tq_cache *cache, const tq_page *pag
     }
 }
 
+/* Blocks that say nothing are left out: codes of which a cut left none, and sinks of such a page, all of it exact. */
+static bool is_saved(const tq_page *page, tq_block kind)
+{
+    return page->blocks[kind] != NULL && (kind == TQ_BLOCK_EXACT || page->n_encoded > 0);
+}
+
 /* `live` tokens of the page exist. */
 static void write_page(tq_sink *sink, const tq_cache *cache, const tq_page *page, size_t live)
 {
     const size_t n_encoded = least(page->n_encoded, live);
+    const size_t exact_from = page->blocks[TQ_BLOCK_EXACT] == NULL ? 0 : least(page->exact_from, live);
     uint32_t parts = 0;
     for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
-        parts |= page->blocks[kind] == NULL ? 0 : 1U << kind;
+        parts |= is_saved(page, (tq_block)kind) ? 1U << kind : 0;
     }
     tq_sink_u32(sink, (uint32_t)page->form.k->codec->desc.format);
     tq_sink_u32(sink, (uint32_t)page->form.v->codec->desc.format);
     tq_sink_u32(sink, parts);
     tq_sink_u32(sink, (uint32_t)n_encoded);
-    tq_sink_u32(sink, (uint32_t)least(page->exact_from, live));
+    tq_sink_u32(sink, (uint32_t)exact_from);
     tq_sink_u32(sink, 0);
     for (size_t i = 0; i < TQ_BLOCK_KINDS; i++) {
-        if (page->blocks[TQ_SAVED_ORDER[i]] != NULL) {
+        if (is_saved(page, TQ_SAVED_ORDER[i])) {
             write_block(sink, cache, page, TQ_SAVED_ORDER[i], n_encoded, live);
         }
     }
@@ -104,7 +111,7 @@ static uint64_t section_bytes(const tq_cache *cache, const tq_track *track)
         const tq_page *page = track->pages[i];
         bytes += TQ_SAVED_PAGE_BYTES;
         for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
-            bytes += page->blocks[kind] == NULL ? 0 : tq_saved_block_bytes(cache, page->form, (tq_block)kind);
+            bytes += is_saved(page, (tq_block)kind) ? tq_saved_block_bytes(cache, page->form, (tq_block)kind) : 0;
         }
     }
     return bytes;

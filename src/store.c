@@ -63,6 +63,14 @@ static size_t first_touched(const tq_cache *cache, size_t n_tokens)
     return page > cache->window_pages + 2 ? page - cache->window_pages - 2 : 0;
 }
 
+/* True if encoding page `index` keeps sinks. Not where codes already hold the first tokens: after tq_seq_remove took
+ * the page before it, and a cut. */
+static bool keeps_sinks(const tq_cache *cache, const tq_page *page, size_t index)
+{
+    return index == 0 && cache->desc.sink_tokens > 0 &&
+           (page == NULL || page->exact_from == 0 || page->blocks[TQ_BLOCK_SINKS] != NULL);
+}
+
 /* What the store needs besides copies of shared pages. */
 static needs count_needs(const tq_store *store, size_t end)
 {
@@ -75,7 +83,7 @@ static needs count_needs(const tq_store *store, size_t end)
     for (size_t i = first_touched(cache, store->track->n_tokens); i < tq_pages_of(end); i++) {
         const tq_page *page = i < existing ? store->track->pages[i] : NULL;
         const plan todo = plan_page(store, i, end);
-        const bool sinks = todo.encodes && i == 0 && cache->desc.sink_tokens > 0;
+        const bool sinks = todo.encodes && keeps_sinks(cache, page, i);
         if (page == NULL) {
             if (i > cache->window_pages + 1) {
                 given += plan_page(store, i - cache->window_pages - 2, end).drops;
@@ -162,13 +170,6 @@ void tq_store_end(tq_store *store)
 /* --- storing -------------------------------------------------------------------------------------------------------
  */
 
-static void want_block(tq_store *store, tq_page *page, tq_block kind)
-{
-    if (page->blocks[kind] == NULL) {
-        page->blocks[kind] = take_block(store, kind);
-    }
-}
-
 /* Encodes what is still exact in a page that leaves the window. */
 static void encode_page(tq_store *store, size_t index)
 {
@@ -176,9 +177,14 @@ static void encode_page(tq_store *store, size_t index)
     if (page->n_encoded == P) {
         return;
     }
-    want_block(store, page, TQ_BLOCK_ENCODED);
-    if (index == 0 && store->cache->desc.sink_tokens > 0) {
-        want_block(store, page, TQ_BLOCK_SINKS);
+    if (page->blocks[TQ_BLOCK_ENCODED] == NULL) { /* A page that was loaded may be of another form until here. */
+        page->form = store->form;
+        page->blocks[TQ_BLOCK_ENCODED] = take_block(store, TQ_BLOCK_ENCODED);
+    }
+    if (keeps_sinks(store->cache, page, index)) {
+        if (page->blocks[TQ_BLOCK_SINKS] == NULL) {
+            page->blocks[TQ_BLOCK_SINKS] = take_block(store, TQ_BLOCK_SINKS);
+        }
         tq_page_keep_sinks(store->cache, page);
     }
     tq_page_encode(store->cache, page);
@@ -244,6 +250,9 @@ size_t tq_store_segment(tq_store *store)
             store_vector(cache, kv->v, kv->dtype, from * kv->v_token_stride + head * kv->v_head_stride, dim_v,
                          exact + tq_exact_values_at(cache, P, head) + (begin + token) * 2 * dim_v);
         }
+    }
+    if (page->blocks[TQ_BLOCK_SINKS] != NULL) { /* A cut went through them. */
+        tq_page_keep_sinks(cache, page);
     }
     track->n_tokens += count;
     store->done += count;

@@ -15,8 +15,8 @@ typedef struct tq_checksum {
 } tq_checksum;
 
 typedef struct tq_sink {
-    const tq_writer *writer;
     tq_checksum checksum; /* Of what was written since the last tq_sink_checksum. */
+    const tq_writer *writer;
     bool failed;
 } tq_sink;
 
@@ -28,8 +28,8 @@ void tq_sink_u64(tq_sink *sink, uint64_t value);
 void tq_sink_checksum(tq_sink *sink);
 
 typedef struct tq_source {
-    const tq_reader *reader;
     tq_checksum checksum;
+    const tq_reader *reader;
     uint64_t bytes; /* Read so far. */
     bool failed;
 } tq_source;

@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+#if defined(TQ_X86)
+#include "kernels/x86/cpu_x86.h"
+#endif
+
 typedef struct backend {
     const char *name;
     int usable;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of caches share: tokens as an engine hands them over, and a plain model of a cache, in double
- * precision and without pages, that knows for every token whether it is exact or encoded. */
+ * What the tests of caches share: caches, sequences, and tokens as an engine hands them over. */
 #ifndef TQ_TESTS_CACHE_SUPPORT_H
 #define TQ_TESTS_CACHE_SUPPORT_H
 
@@ -17,6 +16,10 @@ tq_context *open_context_with(const tq_allocator *allocator, const tq_executor *
 tq_cache_stats_result stats_of(const tq_cache *cache);
 void assert_stats_equal(const tq_cache_stats_result *a, const tq_cache_stats_result *b);
 size_t estimate_of(const tq_context *context, const tq_cache_desc *desc, size_t n_tokens);
+
+/* Bytes that one head's keys or values take in an encoded page: rows, and an f16 mean where there is one, up to a
+ * multiple of 64. */
+size_t encoded_side_bytes(const tq_cache_desc *desc, int values, tq_format format);
 
 /* Keys, values and queries of n tokens in one layer: dense f32, [n, heads, dim]. */
 struct tokens {
@@ -61,22 +64,5 @@ void close_run(struct run *run);
 /* Tokens first..end-1 to all layers; outputs of the last layer stay. */
 void run_on(tq_cache *cache, struct run *run, const struct tokens *t, size_t first, size_t end);
 void assert_runs_equal(const struct run *a, const struct run *b, const struct tokens *t, size_t first, size_t end);
-
-/* The model. Its cache must encode without means (f16 excepted, where they change nothing). */
-struct model;
-struct model_seq;
-
-struct model *model_open(const tq_context *context, const tq_cache_desc *desc);
-void model_close(struct model *model);
-struct model_seq *model_seq_open(const struct model *model);
-struct model_seq *model_seq_fork(const struct model_seq *parent, size_t n_tokens);
-void model_seq_truncate(struct model_seq *seq, size_t n_tokens);
-void model_seq_close(struct model_seq *seq);
-size_t model_seq_length(const struct model_seq *seq, uint32_t layer);
-
-/* Does to the model what `step` did to the cache, and compares what the cache wrote: `out` within tolerance times the
- * largest value, `lse` within tolerance times its size. `what` begins the message. */
-void model_step(struct model_seq *seq, uint32_t layer, const tq_kv *kv, const tq_attention *attention, double tolerance,
-                const char *what);
 
 #endif

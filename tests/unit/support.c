@@ -19,6 +19,11 @@ int quick(void)
 #endif
 }
 
+size_t guard_distance(void)
+{
+    return getenv("TQ_TEST_EMULATED") != NULL ? 64 : 0;
+}
+
 void support_assert_status(tq_status got, tq_status expected, const char *call, const char *file, int line)
 {
     if (got != expected) {
@@ -197,7 +202,8 @@ void element_set(void *array, tq_dtype dtype, size_t i, double value)
 static struct guarded guarded_map(size_t size, int at_end)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t body = (size + page - 1) / page * page;
+    const size_t distance = at_end ? guard_distance() : 0;
+    const size_t body = (size + distance + page - 1) / page * page;
     struct guarded buffer = {.size = size, .map_size = body + 2 * page};
     void *map = mmap(NULL, buffer.map_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(map != MAP_FAILED);
@@ -205,7 +211,7 @@ static struct guarded guarded_map(size_t size, int at_end)
     memset(buffer.map, FILL_BYTE, buffer.map_size);
     assert_int_equal(mprotect(buffer.map, page, PROT_NONE), 0);
     assert_int_equal(mprotect(buffer.map + page + body, page, PROT_NONE), 0);
-    buffer.data = buffer.map + page + (at_end ? body - size : 0);
+    buffer.data = buffer.map + page + (at_end ? body - size - distance : 0);
     return buffer;
 }
 

@@ -2,7 +2,7 @@
  *
  * What attention over a cache returns: against the double-precision model for every format, shape and option; page
  * means against none; and that cutting, laying out and permuting the same tokens changes no bit. */
-#include "cache_support.h"
+#include "cache_model.h"
 
 #include <math.h>
 #include <stdio.h>

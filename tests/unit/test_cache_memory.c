@@ -15,7 +15,7 @@ static void append_all(tq_cache *cache, tq_seq *seq, const struct tokens *t, siz
     }
 }
 
-/* Bytes of encoded pages: rows, and an f16 mean where there is one, up to a multiple of 64. F16 keeps none. */
+/* Bytes of encoded pages. */
 static size_t encoded_bytes(const tq_cache_desc *desc, size_t n_tokens, size_t window_pages)
 {
     const size_t page = n_tokens ? (n_tokens - 1) / TQ_PAGE_TOKENS : 0;
@@ -24,11 +24,7 @@ static size_t encoded_bytes(const tq_cache_desc *desc, size_t n_tokens, size_t w
     for (uint32_t i = 0; i < 2 * desc->n_layers; i++) {
         const int values = (int)(i % 2);
         const tq_format format = values ? desc->layers[i / 2].v_format : desc->layers[i / 2].k_format;
-        const size_t dim = values ? desc->head_dim_v : desc->head_dim_k;
-        const int mean =
-            format != TQ_FORMAT_F16 && !(desc->flags & (uint32_t)(values ? TQ_CACHE_NO_V_MEANS : TQ_CACHE_NO_K_MEANS));
-        bytes += pages * desc->n_kv_heads *
-                 (TQ_PAGE_TOKENS * row_bytes(format, dim) + (mean ? (2 * dim + 63) / 64 * 64 : 0));
+        bytes += pages * desc->n_kv_heads * encoded_side_bytes(desc, values, format);
     }
     return bytes;
 }

@@ -54,7 +54,7 @@ static void round_to_code(const tq_code *code, const float *y, float norm, float
     out->cc = tq_exact_dot(levels, levels, code->dim);
 }
 
-void tq_lloyd_encode_scalar(const tq_code *code, const float *y, float sum_squares, uint8_t *row)
+static void encode_row(const tq_code *code, const float *y, float sum_squares, uint8_t *row)
 {
     memset(row, 0, code->row_bytes);
     if (sum_squares < 0x1p-126F) { /* Below the smallest normal number squares lose bits, or are flushed to zero. */
@@ -77,6 +77,13 @@ void tq_lloyd_encode_scalar(const tq_code *code, const float *y, float sum_squar
     if (scale != 0) {
         tq_store_le16(row, scale);
         tq_pack(best->index, code->dim, code->bits, row + code->codes_at);
+    }
+}
+
+void tq_lloyd_encode_scalar(const tq_code *code, const float *y, const float *sum_squares, size_t n, uint8_t *rows)
+{
+    for (size_t i = 0; i < n; i++) {
+        encode_row(code, y + i * code->dim, sum_squares[i], rows + i * code->row_bytes);
     }
 }
 

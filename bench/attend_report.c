@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* The results of tq_bench attend as table and JSON. */
+#include "attend_report.h"
+
+#include <inttypes.h>
+
+#include "json.h"
+#include "machine.h"
+
+/* Per token of the context and query head. */
+static double token_heads(const struct attend_row *row)
+{
+    return (double)row->shape.context * row->shape.kv_heads * row->gqa;
+}
+
+void attend_report_head(const char *backend, const struct attend_setup *setup, const struct attend_shape *shape)
+{
+    const struct machine machine = machine_describe();
+    printf("turboquant %s, attention on a filled cache, backend %s\n", tq_version_string(), backend);
+    printf("machine:  %s, %ld cores\n", machine.cpu, machine.cores);
+    printf("built by: %s, flags %s\n", machine.compiler, machine.flags);
+    printf("step:     one query token against a context, %" PRIu32 " KV heads, head_dim %" PRIu32 ", %zu thread%s;\n",
+           shape->kv_heads, shape->head_dim, setup->threads, setup->threads == 1 ? "" : "s");
+    printf("          every step takes the next layer; each cache has as many as are larger than the processor's\n"
+           "          caches by far (MiB)\n");
+    printf("time:     medians of %zu interleaved rounds, %s\n", setup->rounds,
+           setup->threads == 1 ? "CPU time of the thread" : "as it passes");
+    printf("best f16: attention of this bench on keys and values in f16: %s\n", setup->loops->name);
+}
+
+void attend_report_row(const struct attend_row *row, const struct attend_row *previous)
+{
+    const struct attend_speed *speed = &row->speed;
+    char name[64];
+    if (previous == NULL || previous->shape.context != row->shape.context || previous->gqa != row->gqa) {
+        const double dense_bytes = token_heads(row) / row->gqa * 4 * row->shape.head_dim;
+        printf("\ncontext %zu, GQA %" PRIu32 "; reading %.1f GB/s, best f16 %.1f GB/s\n", row->shape.context, row->gqa,
+               speed->read_gb_per_s, dense_bytes / speed->best_f16_step_ns);
+        printf("%-16s %7s %9s %8s %7s %7s %6s %10s\n", "K/V", "bytes", "ns", "GB/s", "of read", "x f16", "x best",
+               "MiB");
+    }
+    snprintf(name, sizeof name, "%s/%s", tq_format_name(row->k_format), tq_format_name(row->v_format));
+    printf("%-16s %7.1f %9.4f %8.2f %6.1f%% %7.2f %6.2f %10.1f\n", name,
+           (double)row->layer_bytes / (double)row->shape.context / row->shape.kv_heads,
+           speed->step_ns / token_heads(row), (double)row->layer_bytes / speed->step_ns, 100 * speed->read_share,
+           speed->vs_f16, speed->vs_best_f16, (double)row->resident_bytes / 0x1p20);
+    fflush(stdout);
+}
+
+void attend_report_foot(void)
+{
+    printf(
+        "\nbytes: that a step must read of a token and KV head, exact tokens and means included; GB/s: these / time;\n"
+        "of read: of what reading memory and nothing else reaches. ns: per token and query head. x f16: time of a\n"
+        "cache of f16 / time (of f16 itself: the noise); x best: time of the best f16 / time. MiB: of all layers.\n");
+}
+
+static void json_row(FILE *out, const char *backend, const struct attend_setup *setup, const struct attend_row *row)
+{
+    const struct attend_speed *speed = &row->speed;
+    fprintf(out,
+            "{\"backend\": \"%s\", \"k_format\": \"%s\", \"v_format\": \"%s\", \"context\": %zu, \"kv_heads\": %" PRIu32
+            ", \"gqa\": %" PRIu32 ", \"head_dim\": %" PRIu32 ", \"threads\": %zu, \"layers\": %" PRIu32,
+            backend, tq_format_name(row->k_format), tq_format_name(row->v_format), row->shape.context,
+            row->shape.kv_heads, row->gqa, row->shape.head_dim, setup->threads, row->layers);
+    fprintf(out, ", \"ns_per_token_head\": %.9g, \"gb_per_s\": %.9g, \"vs_f16\": %.9g, \"vs_best_f16\": %.9g",
+            speed->step_ns / token_heads(row), (double)row->layer_bytes / speed->step_ns, speed->vs_f16,
+            speed->vs_best_f16);
+    fprintf(out, ", \"read_bandwidth_share\": %.9g, \"read_gb_per_s\": %.9g, \"best_f16_ns_per_token_head\": %.9g",
+            speed->read_share, speed->read_gb_per_s, speed->best_f16_step_ns / token_heads(row));
+    fprintf(out, ", \"step_bytes\": %zu, \"resident_bytes\": %zu, \"estimated_bytes\": %zu}", row->layer_bytes,
+            row->resident_bytes, row->estimated_bytes);
+}
+
+void attend_report_json(FILE *out, const char *backend, const struct attend_setup *setup, const struct attend_row *rows,
+                        size_t count)
+{
+    const struct machine machine = machine_describe();
+    fputs("{\n", out);
+    json_text(out, "  ", "version", tq_version_string());
+    json_text(out, "  ", "best_f16_loop", setup->loops->name);
+    json_machine(out, "  ", &machine);
+    fprintf(out, "  \"rounds\": %zu,\n  \"attend\": [", setup->rounds);
+    for (size_t i = 0; i < count; i++) {
+        fputs(i == 0 ? "\n    " : ",\n    ", out);
+        json_row(out, backend, setup, &rows[i]);
+    }
+    fputs("\n  ]\n}\n", out);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* How long one decode step of attention takes. */
+#ifndef TQ_BENCH_ATTEND_TIMING_H
+#define TQ_BENCH_ATTEND_TIMING_H
+
+#include "attend_memory.h"
+#include "thread_pool.h"
+
+struct attend_setup {
+    const struct baseline_loops *loops;
+    struct thread_pool *pool; /* That the context of the caches runs on, too. */
+    size_t threads;
+    size_t rounds;
+    double slice_ns;
+};
+
+/* Medians over the rounds. Ratios pair the slices of one round. */
+struct attend_speed {
+    double step_ns;          /* One query token, all heads of one layer. */
+    double best_f16_step_ns; /* The same for the bench's own f16 attention. */
+    double read_gb_per_s;    /* Reading memory and nothing else. */
+    double vs_f16;           /* Time with the cache of f16 / time. */
+    double vs_best_f16;      /* Time of the bench's own f16 attention / time. */
+    double read_share;       /* (Bytes that a step must read / time) / reading. */
+};
+
+/* Measures `subject` interleaved with a cache of f16, the bench's own f16 attention on `dense`, and reading `dense`.
+ * gqa: query heads for each KV head. */
+tq_status attend_measure(const struct attend_setup *setup, const struct attend_shape *shape, uint32_t gqa,
+                         const struct filled_cache *subject, const struct filled_cache *f16,
+                         const struct dense_memory *dense, struct attend_speed *speed);
+
+#endif /* TQ_BENCH_ATTEND_TIMING_H */

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Decoding with AVX-512. */
+#include "kernels/x86/lanes_avx512.h"
+
+#include "kernels/x86/decode_lanes.h"

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Integer dot products with AVX-VNNI: one instruction each, which does not saturate. See dot_avx2.h. */
+#ifndef TQ_DOT_AVXVNNI_H
+#define TQ_DOT_AVXVNNI_H
+
+#include "compiler.h"
+
+#include <immintrin.h>
+
+#define TQ_KERNEL(name) tq_##name##_avxvnni
+
+enum { DOT_EIGHT_BITS = 1 };
+
+TQ_INLINE __m256i dot_bytes(__m256i sum, __m256i of_unsigned, __m256i of_signed)
+{
+    return _mm256_dpbusd_avx_epi32(sum, of_unsigned, of_signed);
+}
+
+TQ_INLINE __m256i dot_words(__m256i sum, __m256i a, __m256i b)
+{
+    return _mm256_dpwssd_avx_epi32(sum, a, b);
+}
+
+#endif /* TQ_DOT_AVXVNNI_H */

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * page_scores_avx512.h for Lloyd-Max codes of 1 to 4 bits. */
+#include "kernels/x86/page_scores_avx512.h"
+
+/* Tiles first_tile .. first_tile + tiles - 1. Everything but `work` and `first_tile` is constant. */
+TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_dots *work, size_t first_tile)
+{
+    const kind_of_code kind = {bits, false};
+    const size_t dim = work->code->dim;
+    const int32_t *dwords = work->dwords;
+    __m512i tables[TABLES];
+    __m512i sums[TQ_KEY_TILES][TQ_MOST_ROWS];
+    size_t at = first_tile * bits * TQ_ROW_BYTES;
+    load_tables(kind, work->code, 0x80, tables);
+    TQ_UNROLL
+    for (size_t t = 0; t < tiles; t++) {
+        TQ_UNROLL
+        for (size_t r = 0; r < rows; r++) {
+            sums[t][r] = _mm512_set1_epi32(work->start[r]);
+        }
+    }
+    for (size_t r = 0; r < dim / TQ_KEY_DIMS; r++) {
+        block blocks[TQ_KEY_TILES];
+        TQ_UNROLL
+        for (size_t t = 0; t < tiles; t++) {
+            blocks[t].rows = work->page + at + t * bits * TQ_ROW_BYTES;
+        }
+        fetch_rows(work->ahead + at, tiles * bits);
+        multiply_blocks(kind, rows, tiles, 8, blocks, tables, dwords, work->stride, sums);
+        at += TQ_KEY_TILES * bits * (size_t)TQ_ROW_BYTES;
+        dwords += 8 * work->stride;
+    }
+    if (bits % 2 == 0 && dim % TQ_KEY_DIMS != 0) {
+        block blocks[TQ_KEY_TILES];
+        TQ_UNROLL
+        for (size_t t = 0; t < tiles; t++) {
+            blocks[t].rows = work->page + tq_key_block_at(work->code, dim / TQ_KEY_DIMS, first_tile + t);
+        }
+        multiply_blocks(kind, rows, tiles, 4, blocks, tables, dwords, work->stride, sums);
+    }
+    TQ_UNROLL
+    for (size_t t = 0; t < tiles; t++) {
+        TQ_UNROLL
+        for (size_t r = 0; r < rows; r++) {
+            _mm512_store_si512(work->dots + r * TQ_PAGE_TOKENS + (first_tile + t) * TQ_KEY_TOKENS, sums[t][r]);
+        }
+    }
+}
+
+TQ_INLINE void dots(unsigned bits, size_t rows, const tq_dots *work)
+{
+    if (rows <= 4) {
+        dots_of_tiles(bits, rows, 4, work, 0);
+        return;
+    }
+    dots_of_tiles(bits, rows, 2, work, 0);
+    dots_of_tiles(bits, rows, 2, work, 2);
+}
+
+#define DOTS(bits, rows)                                                                                               \
+    static void dots_##bits##_##rows(const tq_dots *work)                                                              \
+    {                                                                                                                  \
+        dots(bits, rows, work);                                                                                        \
+    }
+#define DOTS_OF(bits)                                                                                                  \
+    DOTS(bits, 1) DOTS(bits, 2) DOTS(bits, 3) DOTS(bits, 4) DOTS(bits, 5) DOTS(bits, 6) DOTS(bits, 7) DOTS(bits, 8)
+#define NAMES_OF(bits)                                                                                                 \
+    {                                                                                                                  \
+        dots_##bits##_1, dots_##bits##_2, dots_##bits##_3, dots_##bits##_4, dots_##bits##_5, dots_##bits##_6,          \
+            dots_##bits##_7, dots_##bits##_8                                                                           \
+    }
+
+DOTS_OF(1)
+DOTS_OF(2)
+DOTS_OF(3)
+DOTS_OF(4)
+
+tq_dots_function *const tq_lloyd_dots_avx512[4][TQ_MOST_ROWS] = {NAMES_OF(1), NAMES_OF(2), NAMES_OF(3), NAMES_OF(4)};

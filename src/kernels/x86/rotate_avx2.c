@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rotations with AVX2. */
+#include "kernels/exact.h"
+
+#include "kernels/x86/lanes_avx2.h"
+
+#include "kernels/x86/rotate_lanes.h"

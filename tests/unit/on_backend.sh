@@ -1,0 +1,6 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# on_backend.sh TEST_KERNELS BACKEND COMMAND...: runs the command; exits 77 if this machine cannot run the backend.
+"$1" --list --backend "$2" || exit
+shift 2
+exec "$@"
