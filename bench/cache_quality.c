@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cache_bytes.h"
 #include "commands.h"
@@ -44,6 +45,10 @@ static const struct variant variants[] = {
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
+/* Sparse values, with means and 64 exact tokens: what skip_below is set to. */
+static const float thresholds[] = {1e-4F, 1e-3F, 1e-2F};
+enum { THRESHOLDS = sizeof thresholds / sizeof *thresholds };
+
 /* Keys and values, as rows. */
 static const struct {
     const char *name;
@@ -82,7 +87,7 @@ static size_t output_floats(const struct layer *layer)
     return (layer->tokens - first_position(layer)) * layer->qkv->q_heads * layer->head_dim_v;
 }
 
-static tq_status fill(tq_cache *cache, const struct layer *layer, float *out)
+static tq_status fill(tq_cache *cache, const struct layer *layer, float skip_below, float *out)
 {
     const struct qkv *qkv = layer->qkv;
     const size_t first = first_position(layer);
@@ -101,7 +106,8 @@ static tq_status fill(tq_cache *cache, const struct layer *layer, float *out)
                                     .n_tokens = layer->tokens - first,
                                     .q_token_stride = qkv->head_dim,
                                     .q_head_stride = head_stride,
-                                    .out = out};
+                                    .out = out,
+                                    .skip_below = skip_below};
     tq_seq *seq = NULL;
     tq_status status = tq_seq_create(cache, &seq);
     if (status == TQ_OK) {
@@ -114,12 +120,13 @@ static tq_status fill(tq_cache *cache, const struct layer *layer, float *out)
 }
 
 /* Stores all tokens; out: [token of the second half][query head][head_dim_v]. */
-static tq_status run_cache(const tq_context *context, const struct layer *layer, const tq_cache_desc *desc, float *out)
+static tq_status run_cache(const tq_context *context, const struct layer *layer, const tq_cache_desc *desc,
+                           float skip_below, float *out)
 {
     tq_cache *cache;
     tq_status status = tq_cache_create(context, desc, &cache);
     if (status == TQ_OK) {
-        status = fill(cache, layer, out);
+        status = fill(cache, layer, skip_below, out);
         tq_cache_destroy(cache);
     }
     return status;
@@ -131,6 +138,13 @@ struct sums {
     double norm;
     double divergence; /* Of softmax weights. */
     size_t queries;
+};
+
+/* The same for one threshold. */
+struct sparse_sums {
+    struct sums outputs;
+    size_t pages;
+    size_t passed_over;
 };
 
 static void add_error(const struct layer *layer, const float *exact, const float *out, struct sums *sums)
@@ -162,6 +176,23 @@ static void add_divergence(const struct layer *layer, const float *exact, const 
     }
 }
 
+/* Pages that a query sees, and those of which it took no value. */
+static void add_pages(const struct layer *layer, const float *exact, const float *out, struct sparse_sums *sums)
+{
+    for (size_t at = 0; at < output_floats(layer); at += layer->head_dim_v) {
+        for (size_t page = 0; page < layer->head_dim_v; page += TQ_PAGE_TOKENS) {
+            bool seen = false;
+            bool taken = false;
+            for (size_t k = page; k < page + TQ_PAGE_TOKENS && k < layer->head_dim_v; k++) {
+                seen = seen || exact[at + k] > 0;
+                taken = taken || out[at + k] > 0;
+            }
+            sums->pages += seen;
+            sums->passed_over += seen && !taken;
+        }
+    }
+}
+
 /* What is done to every layer, twice: with the file's values, and with others that show the weights. */
 struct pass {
     const tq_context *context;
@@ -185,10 +216,29 @@ static tq_cache_desc describe(const struct pass *pass, tq_format k_format, tq_fo
     return desc;
 }
 
-static tq_status run_pass(const struct pass *pass, struct sums sums[PAIRS][VARIANTS])
+static tq_status run_sparse(const struct pass *pass, struct sparse_sums sums[PAIRS][THRESHOLDS])
+{
+    tq_status status = TQ_OK;
+    for (size_t i = 0; i < (size_t)PAIRS * THRESHOLDS && status == TQ_OK; i++) {
+        struct sparse_sums *sum = &sums[i / THRESHOLDS][i % THRESHOLDS];
+        const size_t pair = i / THRESHOLDS;
+        const tq_cache_desc desc =
+            describe(pass, pairs[pair].k_format, pass->weights ? TQ_FORMAT_F16 : pairs[pair].v_format);
+        status = run_cache(pass->context, pass->layer, &desc, thresholds[i % THRESHOLDS], pass->out);
+        if (pass->weights) {
+            add_pages(pass->layer, pass->exact, pass->out, sum);
+        } else {
+            add_error(pass->layer, pass->exact, pass->out, &sum->outputs);
+        }
+    }
+    return status;
+}
+
+static tq_status run_pass(const struct pass *pass, struct sums sums[PAIRS][VARIANTS],
+                          struct sparse_sums sparse[PAIRS][THRESHOLDS])
 {
     tq_cache_desc desc = describe(pass, TQ_FORMAT_F16, TQ_FORMAT_F16);
-    tq_status status = run_cache(pass->context, pass->layer, &desc, pass->exact);
+    tq_status status = run_cache(pass->context, pass->layer, &desc, 0, pass->exact);
     for (size_t i = 0; i < (size_t)PAIRS * VARIANTS && status == TQ_OK; i++) {
         const struct variant *variant = &variants[i % VARIANTS];
         const size_t pair = i / VARIANTS;
@@ -196,26 +246,28 @@ static tq_status run_pass(const struct pass *pass, struct sums sums[PAIRS][VARIA
         desc.flags = variant->flags;
         desc.recent_tokens = variant->recent_tokens;
         desc.sink_tokens = variant->sink_tokens;
-        status = run_cache(pass->context, pass->layer, &desc, pass->out);
+        status = run_cache(pass->context, pass->layer, &desc, 0, pass->out);
         if (pass->weights) {
             add_divergence(pass->layer, pass->exact, pass->out, &sums[pair][i % VARIANTS]);
         } else {
             add_error(pass->layer, pass->exact, pass->out, &sums[pair][i % VARIANTS]);
         }
     }
-    return status;
+    return status == TQ_OK ? run_sparse(pass, sparse) : status;
 }
 
 struct result {
     double bytes; /* Of encoded K and V, with means, per token and KV head. */
     double error[VARIANTS];
     double kl[VARIANTS];
+    double sparse_error[THRESHOLDS];
+    double passed_over[THRESHOLDS]; /* Share of pages. */
 };
 
 /* One layer's share. Values that are the rows of the identity, exact in f16, make outputs of the softmax weights: the
  * keys, which alone decide about these, are the same. */
 static tq_status measure_layer(const tq_context *context, const struct qkv *qkv, uint64_t seed, uint32_t index,
-                               struct sums sums[PAIRS][VARIANTS])
+                               struct sums sums[PAIRS][VARIANTS], struct sparse_sums sparse[PAIRS][THRESHOLDS])
 {
     const size_t shown = qkv->tokens < TQ_MAX_DIM ? qkv->tokens : TQ_MAX_DIM;
     const struct layer layer = {.qkv = qkv,
@@ -241,9 +293,9 @@ static tq_status measure_layer(const tq_context *context, const struct qkv *qkv,
         }
         const struct pass outputs = {context, seed, &layer, false, exact, exact + floats};
         const struct pass shares = {context, seed, &weights, true, exact, exact + floats};
-        status = run_pass(&outputs, sums);
+        status = run_pass(&outputs, sums, sparse);
         if (status == TQ_OK) {
-            status = run_pass(&shares, sums);
+            status = run_pass(&shares, sums, sparse);
         }
     }
     free(identity);
@@ -265,17 +317,30 @@ static tq_status measure_bytes(const tq_context *context, const struct qkv *qkv,
     return status;
 }
 
+static double relative_error(const struct sums *sums)
+{
+    return sums->norm > 0 ? sqrt(sums->error / sums->norm) : 0;
+}
+
 static tq_status measure(const tq_context *context, const struct qkv *qkv, uint64_t seed, struct result *results)
 {
     struct sums sums[PAIRS][VARIANTS] = {{{0}}};
+    struct sparse_sums sparse[PAIRS][THRESHOLDS];
+    memset(sparse, 0, sizeof sparse);
     tq_status status = measure_bytes(context, qkv, results);
     for (uint32_t index = 0; index < qkv->layers && status == TQ_OK; index++) {
-        status = measure_layer(context, qkv, seed, index, sums);
+        status = measure_layer(context, qkv, seed, index, sums, sparse);
     }
     for (size_t i = 0; i < (size_t)PAIRS * VARIANTS; i++) {
         const struct sums *sum = &sums[i / VARIANTS][i % VARIANTS];
-        results[i / VARIANTS].error[i % VARIANTS] = sum->norm > 0 ? sqrt(sum->error / sum->norm) : 0;
+        results[i / VARIANTS].error[i % VARIANTS] = relative_error(sum);
         results[i / VARIANTS].kl[i % VARIANTS] = sum->queries > 0 ? sum->divergence / (double)sum->queries : 0;
+    }
+    for (size_t i = 0; i < (size_t)PAIRS * THRESHOLDS; i++) {
+        const struct sparse_sums *sum = &sparse[i / THRESHOLDS][i % THRESHOLDS];
+        results[i / THRESHOLDS].sparse_error[i % THRESHOLDS] = relative_error(&sum->outputs);
+        results[i / THRESHOLDS].passed_over[i % THRESHOLDS] =
+            sum->pages > 0 ? (double)sum->passed_over / (double)sum->pages : 0;
     }
     return status;
 }
@@ -306,6 +371,21 @@ static const double *kls_of(const struct result *result)
     return result->kl;
 }
 
+static void print_sparse(const struct result *results)
+{
+    printf("\nSparse values, with means and 64 exact: error of the outputs, and pages passed over\n%-24s", "K/V");
+    for (size_t t = 0; t < THRESHOLDS; t++) {
+        printf("  skip_below %9g", (double)thresholds[t]);
+    }
+    for (size_t p = 0; p < PAIRS; p++) {
+        printf("\n%-24s", pairs[p].name);
+        for (size_t t = 0; t < THRESHOLDS; t++) {
+            printf("  %12.5f %5.1f %%", results[p].sparse_error[t], 100 * results[p].passed_over[t]);
+        }
+    }
+    putchar('\n');
+}
+
 static void print_table(const struct qkv *qkv, const char *data, const struct result *results)
 {
     printf(
@@ -314,6 +394,7 @@ static void print_table(const struct qkv *qkv, const char *data, const struct re
         tq_version_string(), data, qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2);
     print_rows("Relative error of the attention outputs", results, errors_of);
     print_rows("KL divergence of the attention weights, nats, mean over queries and heads", results, kls_of);
+    print_sparse(results);
     printf("\nbytes: of an encoded token and KV head, K and V with their means (4 at head_dim 128 less without "
            "each).\n");
     if (qkv->tokens > TQ_MAX_DIM) {
@@ -332,7 +413,13 @@ static void write_json(FILE *out, const struct result *results)
         for (size_t v = 0; v < VARIANTS; v++) {
             fprintf(out, "%s\"%s\": %.9g", v == 0 ? ", \"kl\": {" : ", ", variants[v].name, results[p].kl[v]);
         }
-        fputs("}}", out);
+        fputs("}", out);
+        for (size_t t = 0; t < THRESHOLDS; t++) {
+            fprintf(out, "%s{\"skip_below\": %.9g, \"error\": %.9g, \"passed_over\": %.9g}",
+                    t == 0 ? ", \"sparse\": [" : ", ", (double)thresholds[t], results[p].sparse_error[t],
+                    results[p].passed_over[t]);
+        }
+        fputs("]}", out);
     }
     fputs("\n]}\n", out);
 }

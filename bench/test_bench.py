@@ -258,9 +258,12 @@ class Quality(Folder):
         with open(self.path("out.json"), encoding="utf-8") as file:
             rows = {row["formats"]: row for row in json.load(file)["quality"]}
         for name, row in rows.items():
-            self.assertEqual(list(row), ["formats", "bytes", *VARIANTS, "kl"])
+            self.assertEqual(list(row), ["formats", "bytes", *VARIANTS, "kl", "sparse"])
             self.assertEqual(list(row["kl"]), VARIANTS)
-            self.assertEqual(result.stdout.count(f"\n{name} "), 2, "one line of errors, one of divergences")
+            self.assertEqual(result.stdout.count(f"\n{name} "), 3, "errors, divergences, sparse values")
+            for less, more in zip(row["sparse"], row["sparse"][1:]):
+                self.assertLess(less["skip_below"], more["skip_below"])
+                self.assertLessEqual(less["passed_over"], more["passed_over"])
             # Values have no say in the weights.
             self.assertEqual(row["kl"]["means"], row["kl"]["k_means"])
             for values in (row, row["kl"]):

@@ -178,8 +178,8 @@ typedef struct tq_attention {
     size_t out_head_stride;   /**< Elements; 0: head_dim_v. */
     float *lse;               /**< [n_tokens, n_q_heads] log of the sum of exp(score), sinks included, or null. */
     /** Sparse values: a page of 64 values is passed over for a query if all of its weights are below this fraction of
-     * the largest weight among the pages before it (and its own). Weights still count in the sum that divides. The
-     * error stays below skip_below times the sum of the norms passed over; 0: nothing is passed over. */
+     * the largest weight so far, in the range of pages that is worked on together. Weights still count in the sum that
+     * divides. The error stays below skip_below times the sum of the norms passed over; 0: nothing is passed over. */
     float skip_below;
     uint32_t flags; /**< TQ_ATTENTION_* */
 } tq_attention;
@@ -231,7 +231,8 @@ typedef struct tq_tier {
  *
  * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a sequence of another cache, min_age that does not ascend, an
  *         unknown format); TQ_ERR_UNSUPPORTED (a format that does not exist for the dimension, or is not for caches);
- *         TQ_ERR_OUT_OF_MEMORY: some pages may have been done, each as a whole; nothing is lost, call again. */
+ *         TQ_ERR_OUT_OF_MEMORY, and TQ_ERR_CAPACITY (memory_limit has no room for the copy of a shared page): some
+ * pages may have been done, each as a whole; nothing is lost, call again. */
 TQ_API tq_status tq_cache_demote(tq_cache *cache, tq_seq *seq, const tq_tier *tiers, size_t n_tiers);
 
 /** Which coordinates RoPE turns together. */

@@ -138,16 +138,12 @@ static void encoded_sum(const tq_cache *cache, const tq_queries *q, const tq_pag
     const tq_side *side = page->form.v;
     const uint8_t *values = page->blocks[TQ_BLOCK_ENCODED] + tq_encoded_values_at(page->form, q->kv_head);
     const bool half = side->codec->family == TQ_FAMILY_HALF;
-    float centred[TQ_PAGE_QUERIES] = {0};
     if (!half) {
         sums->rotation = side->codec;
     }
     kernels->page_sum(&side->codec->code, weights + tokens.begin, P, q->n, values + side->rows_at, tokens.begin,
-                      tokens.end - tokens.begin, next, half ? sums->plain : sums->rotated,
-                      side->has_mean ? centred : NULL);
-    if (side->has_mean) {
-        kernels->half_sum(side->codec->code.dim, centred, 1, q->n, values, 1, sums->rotated);
-    }
+                      tokens.end - tokens.begin, side->has_mean ? values : NULL, next,
+                      half ? sums->plain : sums->rotated);
 }
 
 /* Adds the values of a page, weighted, to the two sums. */
@@ -206,18 +202,20 @@ void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q,
     const page_spans spans = find_spans(cache, page, index < q->n_encoded_pages, n_tokens);
     const size_t dim = cache->desc.head_dim_v;
     float scores[TQ_PAGE_QUERIES * P];
+    float factor[TQ_PAGE_QUERIES];
     bool kept = false;
     fetch_page(track, q, index + 2);
     page_scores(cache, q, page, spans, next_rows(track, q, index, false), scores);
     for (size_t i = 0; i < q->n; i++) {
-        float *row = scores + i * P;
-        cap_and_mask(row, index * P, n_tokens, q->begin[i], q->end[i], q->args->soft_cap);
-        const float factor = cache->context->kernels.soften(row, n_tokens, &sums->largest[i], &sums->weight[i]);
-        for (size_t j = 0; factor != 1 && j < dim; j++) {
-            sums->plain[i * dim + j] *= factor;
-            sums->rotated[i * dim + j] *= factor;
+        cap_and_mask(scores + i * P, index * P, n_tokens, q->begin[i], q->end[i], q->args->soft_cap);
+    }
+    cache->context->kernels.soften(scores, P, q->n, n_tokens, sums->largest, sums->weight, factor);
+    for (size_t i = 0; i < q->n; i++) {
+        for (size_t j = i * dim; factor[i] != 1 && j < (i + 1) * dim; j++) {
+            sums->plain[j] *= factor[i];
+            sums->rotated[j] *= factor[i];
         }
-        kept = keep_weights(row, n_tokens, q->args->skip_below) || kept;
+        kept = keep_weights(scores + i * P, n_tokens, q->args->skip_below) || kept;
     }
     if (kept) {
         page_sum(cache, q, page, spans, next_rows(track, q, index, true), scores, sums);

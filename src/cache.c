@@ -182,7 +182,8 @@ tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, 
     atomic_flag_clear(&made->busy);
     made->layers = tq_allocate(&context->allocator, resolved.n_layers, sizeof *made->layers);
     if (made->layers == NULL) {
-        status = tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
+        tq_cache_destroy(made);
+        return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
     }
     for (size_t i = 0; status == TQ_OK && i < resolved.n_layers; i++) {
         status = tq_cache_form(made, formats_of(&resolved, i), &made->layers[i]);

@@ -161,9 +161,9 @@ tq_page *tq_page_create(tq_cache *cache);
 /* Gives up one owner's share of a page; the last one frees it. */
 void tq_page_release(tq_cache *cache, tq_page *page);
 
-/* A copy with one owner, its bytes held against the limit if `limited`: TQ_OK, TQ_ERR_CAPACITY or
+/* A copy with one owner, its bytes held against the limit: TQ_OK, TQ_ERR_CAPACITY or
  * TQ_ERR_OUT_OF_MEMORY. */
-tq_status tq_page_copy(tq_cache *cache, const tq_page *page, bool limited, tq_page **copy);
+tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy);
 
 /* Makes those of pages [first, end) of a track its own of which is_wanted(arg, index) is true, by copying what has
  * other owners: all of them, or none and TQ_ERR_CAPACITY or TQ_ERR_OUT_OF_MEMORY. */

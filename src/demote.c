@@ -38,20 +38,21 @@ static void recode_head(void *arg, size_t head)
                 work->exact + tq_exact_values_at(work->cache, P, head));
 }
 
-/* Gives a page another form. The new block is not held against the limit: the old one, which is larger, goes at once.
- */
+/* Gives a page another form. The new block is not held against the limit where the old one, which is larger, goes at
+ * once; the copy of a shared page is. */
 static tq_status recode_page(tq_cache *cache, tq_page **slot, tq_form form, uint8_t *exact)
 {
     tq_status status = TQ_OK;
     tq_page *page = *slot;
     uint8_t *encoded;
-    if (atomic_load(&page->owners) > 1) {
-        status = tq_page_copy(cache, page, false, &page);
+    const bool is_shared = atomic_load(&page->owners) > 1;
+    if (is_shared) {
+        status = tq_page_copy(cache, page, &page);
     }
     if (status != TQ_OK) {
         return status;
     }
-    status = tq_block_allocate(cache, form, TQ_BLOCK_ENCODED, false, &encoded);
+    status = tq_block_allocate(cache, form, TQ_BLOCK_ENCODED, is_shared, &encoded);
     if (status == TQ_OK) {
         recode_work work = {cache, page, form, encoded, exact};
         tq_run(cache->context, recode_head, &work, cache->desc.n_kv_heads);
@@ -151,5 +152,8 @@ tq_status tq_cache_demote(tq_cache *cache, tq_seq *seq, const tq_tier *tiers, si
         }
     }
     tq_release(&cache->context->allocator, exact);
-    return status == TQ_OK ? TQ_OK : tq_fail(cache->context, status, "tq_cache_demote: out of memory");
+    return status == TQ_OK ? TQ_OK
+                           : tq_fail(cache->context, status,
+                                     status == TQ_ERR_CAPACITY ? "tq_cache_demote: memory_limit has been reached"
+                                                               : "tq_cache_demote: out of memory");
 }

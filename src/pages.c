@@ -57,7 +57,7 @@ void tq_page_release(tq_cache *cache, tq_page *page)
     }
 }
 
-tq_status tq_page_copy(tq_cache *cache, const tq_page *page, bool limited, tq_page **copy)
+tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy)
 {
     tq_page *made = tq_page_create(cache);
     tq_status status = made == NULL ? TQ_ERR_OUT_OF_MEMORY : TQ_OK;
@@ -65,11 +65,12 @@ tq_status tq_page_copy(tq_cache *cache, const tq_page *page, bool limited, tq_pa
         made->form = page->form;
         made->n_encoded = page->n_encoded;
         made->exact_from = page->exact_from;
-        if (page->blocks[kind] != NULL) {
-            status = tq_block_allocate(cache, page->form, (tq_block)kind, limited, &made->blocks[kind]);
+        const uint8_t *block = page->blocks[kind];
+        if (block != NULL) {
+            status = tq_block_allocate(cache, page->form, (tq_block)kind, true, &made->blocks[kind]);
         }
-        if (made->blocks[kind] != NULL) {
-            memcpy(made->blocks[kind], page->blocks[kind], tq_block_bytes(cache, page->form, (tq_block)kind));
+        if (block != NULL && status == TQ_OK) {
+            memcpy(made->blocks[kind], block, tq_block_bytes(cache, page->form, (tq_block)kind));
         }
     }
     if (status != TQ_OK) {
@@ -108,7 +109,7 @@ tq_status tq_track_own(tq_cache *cache, tq_track *track, size_t first, size_t en
         if (atomic_load(&track->pages[i]->owners) == 1 || !is_wanted(arg, i)) {
             continue;
         }
-        status = tq_page_copy(cache, track->pages[i], true, &copy);
+        status = tq_page_copy(cache, track->pages[i], &copy);
         if (status == TQ_OK) {
             copy->index = i;
             copy->next = copies;

@@ -379,6 +379,11 @@ static void test_full_cache(void **state)
     assert_int_equal(stats_of(cache).page_bytes, desc.memory_limit);
     const tq_kv kv = tokens_kv(&t, 0, 64);
     assert_status(tq_cache_append(cache, seq, 0, &kv), TQ_ERR_CAPACITY);
+    tq_seq *fork = NULL; /* What is shared must be copied, for which there is no room. */
+    assert_status(tq_seq_fork(seq, N, &fork), TQ_OK);
+    assert_status(demote(cache, fork, 64, TQ_FORMAT_TURBO2, TQ_FORMAT_TURBO2), TQ_ERR_CAPACITY);
+    assert_int_equal(stats_of(cache).page_bytes, desc.memory_limit);
+    tq_seq_destroy(fork);
     assert_status(demote(cache, seq, 64, TQ_FORMAT_TURBO2, TQ_FORMAT_TURBO2), TQ_OK);
     assert_true(stats_of(cache).page_bytes < desc.memory_limit);
     assert_status(tq_cache_append(cache, seq, 0, &kv), TQ_OK);

@@ -58,8 +58,9 @@ void tq_page_scores_scalar(const tq_code *code, const void *prepared, size_t n_q
 }
 
 void tq_page_sum_scalar(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *page,
-                        size_t first, size_t n, const uint8_t *next, float *sums, float *centred)
+                        size_t first, size_t n, const uint8_t *mean, const uint8_t *next, float *sums)
 {
+    float centred[TQ_PAGE_QUERIES] = {0}; /* The weights of tokens whose mean was taken off. */
     (void)next;
     const uint8_t *rows = page + first * code->row_bytes;
     if (code->bits == 0) {
@@ -69,9 +70,12 @@ void tq_page_sum_scalar(const tq_code *code, const float *w, size_t w_stride, si
     } else {
         tq_lloyd_sum_scalar(code, w, w_stride, n_q, rows, n, sums);
     }
-    for (size_t k = 0; centred != NULL && k < n; k++) {
+    for (size_t k = 0; mean != NULL && k < n; k++) {
         for (size_t i = 0; i < n_q && !is_uncentred(rows + k * code->row_bytes); i++) {
             centred[i] += w[i * w_stride + k];
         }
+    }
+    if (mean != NULL) {
+        tq_half_sum_scalar(code->dim, centred, 1, n_q, mean, 1, sums);
     }
 }

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-float tq_soften_scalar(float *scores, size_t n, float *largest, float *weight)
+static float soften_row(float *scores, size_t n, float *largest, float *weight)
 {
     float top = *largest;
     for (size_t k = 0; k < n; k++) {
@@ -25,4 +25,11 @@ float tq_soften_scalar(float *scores, size_t n, float *largest, float *weight)
         *weight += scores[k];
     }
     return factor;
+}
+
+void tq_soften_scalar(float *scores, size_t stride, size_t n_q, size_t n, float *largest, float *weight, float *factor)
+{
+    for (size_t i = 0; i < n_q; i++) {
+        factor[i] = soften_row(scores + i * stride, n, &largest[i], &weight[i]);
+    }
 }

@@ -16,23 +16,13 @@
 #ifndef TQ_HALF_WIDE_H
 #define TQ_HALF_WIDE_H
 
+#include "kernels/x86/tiles.h"
 #include "kernels/x86/x86.h"
 
 #include <stdbool.h>
 #include <string.h>
 
 enum { MOST_QUERIES = 8, MOST_KEYS = 4, MOST_COLUMNS = 8, KEYS_IN_BLOCK = 32, CACHE_LINE = 64 };
-
-TQ_INLINE size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* The largest tile for n_q queries. */
-TQ_INLINE size_t queries_of_tile(size_t n_q)
-{
-    return n_q >= 8 ? 8 : (n_q >= 4 ? 4 : (n_q >= 2 ? 2 : 1));
-}
 
 /* Where to read: n keys of a block, and how many of the block after it exist. */
 typedef struct key_block {
@@ -136,9 +126,9 @@ void TQ_KERNEL(half_scores)(size_t dim, const float *q, size_t n_q, const uint8_
 {
     for (size_t k = 0; k < n; k += KEYS_IN_BLOCK) {
         const key_block block = block_at(rows, dim, n, k);
-        for (size_t i = 0; i < n_q; i += queries_of_tile(n_q - i)) {
+        for (size_t i = 0; i < n_q; i += queries_of_tile(n_q - i, MOST_QUERIES)) {
             float *tile = scores + i * stride + k;
-            switch (queries_of_tile(n_q - i)) {
+            switch (queries_of_tile(n_q - i, MOST_QUERIES)) {
             case 8:
                 score_keys_8(dim, q + i * dim, &block, tile, stride);
                 break;
@@ -252,9 +242,9 @@ void TQ_KERNEL(half_sum)(size_t dim, const float *w, size_t w_stride, size_t n_q
 {
     for (size_t k = 0; k < n; k += KEYS_IN_BLOCK) {
         const key_block block = block_at(rows, dim, n, k);
-        for (size_t i = 0; i < n_q; i += queries_of_tile(n_q - i)) {
+        for (size_t i = 0; i < n_q; i += queries_of_tile(n_q - i, MOST_QUERIES)) {
             const float *weights = w + i * w_stride + k;
-            switch (queries_of_tile(n_q - i)) {
+            switch (queries_of_tile(n_q - i, MOST_QUERIES)) {
             case 8:
                 sum_keys_8(dim, weights, w_stride, &block, sums + i * dim);
                 break;

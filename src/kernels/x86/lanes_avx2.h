@@ -279,8 +279,14 @@ TQ_INLINE f32x16 lanes_lookup(f32_table table, unsigned bits, i32x16 index)
 
 TQ_INLINE f32x16 lanes_gather(const float *values, i32x16 index)
 {
-    return (f32x16){_mm256_i32gather_ps(values, index.low, sizeof *values),
-                    _mm256_i32gather_ps(values, index.high, sizeof *values)};
+    int32_t at[16];
+    float found[16];
+    _mm256_storeu_si256((void *)at, index.low);
+    _mm256_storeu_si256((void *)(at + 8), index.high);
+    for (size_t l = 0; l < 16; l++) { /* Plain loads: qemu 7.2 gets the gather instruction wrong here. */
+        found[l] = values[at[l]];
+    }
+    return (f32x16){_mm256_loadu_ps(found), _mm256_loadu_ps(found + 8)};
 }
 
 /* How many of sixteen thresholds y reaches. */

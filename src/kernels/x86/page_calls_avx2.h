@@ -40,7 +40,7 @@ typedef struct sum_call {
     size_t n;
     const uint8_t *next;
     float *sums;
-    float *centred;
+    float *centred; /* Grow by the weights of tokens whose mean was taken off; null if the page has no mean. */
 } sum_call;
 
 /* The same for codes of 8 bits. */

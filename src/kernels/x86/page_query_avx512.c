@@ -55,12 +55,15 @@ typedef struct rounded_query {
 
 static void round_query(const float *q, size_t dim, float largest, bool exact, rounded_query *rounded)
 {
-    const __m512 factor = _mm512_set1_ps(largest > 0 ? (exact ? MOST : MOST / 256) / largest : 0);
+    const float lift = largest < 0x1p-100F ? 0x1p100F : 1; /* So that the quotient is finite. */
+    const float quotient = largest > 0 ? (exact ? MOST : MOST / 256) / (largest * lift) : 0;
+    const __m512 factor = _mm512_set1_ps(quotient);
     const __m128i shift = _mm_cvtsi32_si128(exact ? 0 : 8);
     __m512i high_sum = _mm512_setzero_si512();
     __m512i low_sum = _mm512_setzero_si512();
     for (size_t j = 0; j < dim; j += 16) {
-        const __m512i x = _mm512_sll_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(q + j), factor)), shift);
+        const __m512 lifted = _mm512_mul_ps(_mm512_loadu_ps(q + j), _mm512_set1_ps(lift));
+        const __m512i x = _mm512_sll_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(lifted, factor)), shift);
         const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(x, _mm512_set1_epi32(128)), 8);
         const __m512i low = _mm512_sub_epi32(x, _mm512_slli_epi32(high, 8));
         _mm_storeu_si128((void *)(rounded->high + j), _mm512_cvtepi32_epi8(high));

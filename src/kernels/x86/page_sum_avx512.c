@@ -10,6 +10,8 @@
  * small enough that what is rounded away matters little beside the errors of the codes, and a page without large
  * weights has a step of its own.
  *
+ * Tokens whose mean was taken off bring it with them, as a product of the mean and the sum of their weights.
+ *
  * Tokens outside of first .. first + n - 1 have the weight 0. WITHIN. */
 #include "kernels/x86/page_sum_avx512.h"
 #include "kernels/scalar/scalar.h"
@@ -137,14 +139,14 @@ static tq_weighted_function *find_weighted(const tq_code *code, size_t n_q)
 }
 
 void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *page,
-                        size_t first, size_t n, const uint8_t *next, float *sums, float *centred)
+                        size_t first, size_t n, const uint8_t *mean, const uint8_t *next, float *sums)
 {
     if (code->bits == 0) {
         tq_half_sum_avx512(code->dim, w, w_stride, n_q, page + first * code->row_bytes, n, sums);
         return;
     }
     if (!tq_page_is_tiled(code, TQ_PAGE_VALUES)) {
-        tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, next, sums, centred);
+        tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, mean, next, sums);
         return;
     }
     if (n == 0 || n_q == 0) {
@@ -166,16 +168,15 @@ void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, si
         const by_token weights = load_weights(w + i * w_stride, first, n);
         used |= is_byte ? round_finely(&weights, &scales, tables.step, i, &work)
                         : round_weights(&weights, &scales, levels, i, &work);
-        if (centred != NULL) {
-            centred[i] += sum_of_tokens(&weights, is_centred);
-        }
+        work.centred[i] = mean != NULL ? sum_of_tokens(&weights, is_centred) : 0;
     }
-    if (used == 0) {
+    if (used == 0 && mean == NULL) {
         return;
     }
     work.code = code;
     work.page = page;
     work.ahead = next != NULL ? next : page;
+    work.mean = mean;
     work.sums = sums;
     work.tables = &tables;
     work.first_tile = (uint32_t)used == 0 ? 1 : 0;

@@ -3,6 +3,7 @@
  * Sums of int8 products of all values of a page with integer weights, for page_sum_avx512.c:
  *
  *     for i, for j: sums[i][j] += factor[i] (sum over tokens k: weights[i][k] level[k][j] + bias[i])
+ *                                 + centred[i] mean[j]
  *
  *     weights of 4 tokens   w0 w1 w2 w3 in all lanes                                       uint8, for each query
  *     operand               d0: t0 t1 t2 t3 | d1: t0 t1 t2 t3 | ... | d15: t0 t1 t2 t3     int8, looked up once
@@ -20,7 +21,9 @@ typedef struct tq_weighted {
     _Alignas(64) uint8_t weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS];
     _Alignas(64) uint8_t low_weights[TQ_PAGE_QUERIES][TQ_PAGE_TOKENS]; /* In units of 1/256. Of the 8-bit code. */
     float factor[TQ_PAGE_QUERIES];
-    float bias[TQ_PAGE_QUERIES]; /* Of trellis codes. */
+    float bias[TQ_PAGE_QUERIES];    /* Of trellis codes. */
+    float centred[TQ_PAGE_QUERIES]; /* Sums of the weights of tokens whose mean was taken off. */
+    const uint8_t *mean;            /* Halves; null if there is none, and all of `centred` are 0. */
     const tq_code *code;
     const tq_byte_tables *tables; /* Of the 8-bit code. */
     const uint8_t *page;
@@ -95,21 +98,38 @@ TQ_INLINE void multiply_blocks(kind_of_code kind, size_t groups, size_t n_q, con
     }
 }
 
+/* The mean of the dimensions of a group. */
+TQ_INLINE __m512 load_mean(const tq_weighted *work, size_t group)
+{
+    if (work->mean == NULL) {
+        return _mm512_setzero_ps();
+    }
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(work->mean + group * TQ_VALUE_DIMS * 2)));
+}
+
+/* Adds to the sums of query i in a group: the sums of products, and the mean. */
+TQ_INLINE void add_to_sums(const tq_weighted *work, size_t i, size_t group, __m512 products, __m512 mean)
+{
+    float *sums = work->sums + i * work->code->dim + group * TQ_VALUE_DIMS;
+    const __m512 more = _mm512_fmadd_ps(products, _mm512_set1_ps(work->factor[i]), _mm512_loadu_ps(sums));
+    _mm512_storeu_ps(sums, _mm512_fmadd_ps(mean, _mm512_set1_ps(work->centred[i]), more));
+}
+
 /* Adds the sums of dimensions 16 first and on. */
 TQ_INLINE void finish_groups(kind_of_code kind, size_t groups, size_t n_q, const tq_weighted *work, size_t first,
                              const chains *c)
 {
     TQ_UNROLL
-    for (size_t i = 0; i < n_q; i++) {
+    for (size_t g = 0; g < groups; g++) {
+        const __m512 mean = load_mean(work, first + g);
         TQ_UNROLL
-        for (size_t g = 0; g < groups; g++) {
-            float *sums = work->sums + i * work->code->dim + (first + g) * TQ_VALUE_DIMS;
+        for (size_t i = 0; i < n_q; i++) {
             const __m512i sum = n_q > FEW ? c->even[g][i] : _mm512_add_epi32(c->even[g][i], c->odd[g][i]);
             __m512 whole = _mm512_cvtepi32_ps(sum);
             if (kind.trellis) {
                 whole = _mm512_add_ps(whole, _mm512_set1_ps(work->bias[i]));
             }
-            _mm512_storeu_ps(sums, _mm512_fmadd_ps(whole, _mm512_set1_ps(work->factor[i]), _mm512_loadu_ps(sums)));
+            add_to_sums(work, i, first + g, whole, mean);
         }
     }
 }

@@ -264,20 +264,20 @@ static sum_kernel *kernel_for(const tq_code *code, size_t n_q)
 }
 
 void TQ_KERNEL(page_sum)(const tq_code *code, const float *w, size_t w_stride, size_t n_q, const uint8_t *page,
-                         size_t first, size_t n, const uint8_t *next, float *sums, float *centred)
+                         size_t first, size_t n, const uint8_t *mean, const uint8_t *next, float *sums)
 {
-    const sum_call call = {code, w, w_stride, n_q, page, first, n, next, sums, centred};
+    float centred[TQ_PAGE_QUERIES] = {0};
+    const sum_call call = {code, w, w_stride, n_q, page, first, n, next, sums, mean != NULL ? centred : NULL};
     if (n_q == 0) {
         return;
     }
     if (code->bits == 0) {
         tq_half_sum_avx2(code->dim, w, w_stride, n_q, page + first * code->row_bytes, n, sums);
     } else if (!tq_page_is_tiled(code, TQ_PAGE_VALUES)) {
-        tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, next, sums, centred);
-    } else if (code->bits == 8) {
-        tq_eight_sum_avx2(&call);
+        tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, mean, next, sums);
     } else {
-        kernel_for(code, n_q)(&call);
+        (code->bits == 8 ? tq_eight_sum_avx2 : kernel_for(code, n_q))(&call);
+        tq_half_sum_avx2(code->dim, centred, 1, n_q, mean, mean != NULL, sums);
     }
 }
 

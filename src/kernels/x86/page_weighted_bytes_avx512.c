@@ -30,12 +30,12 @@ TQ_INLINE void weighted_group(size_t n_q, const tq_weighted *work, const byte_ta
             low_sums[i] = _mm512_dpbusd_epi32(low_sums[i], w_low, high);
         }
     }
+    const __m512 mean = load_mean(work, group);
     TQ_UNROLL
     for (size_t i = 0; i < n_q; i++) {
-        float *sums = work->sums + i * work->code->dim + group * TQ_VALUE_DIMS;
         const __m512 whole = _mm512_fmadd_ps(_mm512_cvtepi32_ps(low_sums[i]), _mm512_set1_ps(1.0F / 256),
                                              _mm512_cvtepi32_ps(high_sums[i]));
-        _mm512_storeu_ps(sums, _mm512_fmadd_ps(whole, _mm512_set1_ps(work->factor[i]), _mm512_loadu_ps(sums)));
+        add_to_sums(work, i, group, whole, mean);
     }
 }
 

@@ -78,7 +78,7 @@ TQ_INLINE float sum_of_lanes(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
-float tq_soften_avx2(float *scores, size_t n, float *largest, float *weight)
+TQ_INLINE float soften_row(float *scores, size_t n, float *largest, float *weight)
 {
     __m256 tops = _mm256_set1_ps(*largest);
     for (size_t k = 0; k < n; k += STEP) {
@@ -89,7 +89,7 @@ float tq_soften_avx2(float *scores, size_t n, float *largest, float *weight)
         memset(scores, 0, n * sizeof *scores);
         return 1;
     }
-    const float factor = expf(*largest - top);
+    const float factor = top == *largest ? 1 : expf(*largest - top);
     __m256 sum = _mm256_setzero_ps();
     for (size_t k = 0; k < n; k += STEP) {
         const __m256 w = exp_of(_mm256_sub_ps(load(scores + k, n - k), _mm256_set1_ps(top)));
@@ -99,4 +99,11 @@ float tq_soften_avx2(float *scores, size_t n, float *largest, float *weight)
     *weight = *weight * factor + sum_of_lanes(sum);
     *largest = top;
     return factor;
+}
+
+void tq_soften_avx2(float *scores, size_t stride, size_t n_q, size_t n, float *largest, float *weight, float *factor)
+{
+    for (size_t i = 0; i < n_q; i++) {
+        factor[i] = soften_row(scores + i * stride, n, &largest[i], &weight[i]);
+    }
 }

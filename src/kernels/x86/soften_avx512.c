@@ -2,7 +2,7 @@
  *
  * A step of the online softmax:
  *
- *     m = max(largest, scores);  for k: scores[k] = exp(scores[k] - m), weight += scores[k]
+ *     for rows i: m = max(largest[i], scores);  for k: scores[k] = exp(scores[k] - m), weight[i] += scores[k]
  *
  * exp(x) = 2^n 2^f with n = rint(x / ln 2) and 2^f, |f| <= 1/2, by a polynomial whose relative error is 2e-7; VSCALEFPS
  * multiplies by 2^n, and makes 0 of what is too small. Token k is added to lane k mod 16, so that tokens without weight
@@ -56,9 +56,22 @@ TQ_INLINE float largest_of(const float *scores, size_t n, float largest)
     return _mm512_cmp_ps_mask(most, before, _CMP_GT_OQ) == 0 ? largest : _mm512_reduce_max_ps(most);
 }
 
-TQ_INLINE float soften(float *scores, size_t n, float *largest, float *weight)
+TQ_INLINE __m256 fold(__m512 a)
 {
-    const float top = largest_of(scores, n, *largest);
+    return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+}
+
+/* The sums of the lanes of each of four registers. */
+TQ_INLINE __m128 sums_of_lanes(const __m512 *a)
+{
+    const __m256 pairs = _mm256_hadd_ps(fold(a[0]), fold(a[1]));
+    const __m256 fours = _mm256_hadd_ps(pairs, _mm256_hadd_ps(fold(a[2]), fold(a[3])));
+    return _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1));
+}
+
+/* Replaces a row of scores by their weights; returns what the weights of each lane add up to. */
+TQ_INLINE __m512 weights_of(float *scores, size_t n, float top)
+{
     /* If nothing is seen, neither here nor before, any number but -infinity gives all scores the weight 0. */
     const __m512 base = _mm512_set1_ps(top == -INFINITY ? 0 : top);
     __m512 sum = _mm512_setzero_ps();
@@ -67,14 +80,37 @@ TQ_INLINE float soften(float *scores, size_t n, float *largest, float *weight)
         store_weights(e, scores, k, n);
         sum = _mm512_add_ps(sum, e);
     }
-    const float factor = top == *largest ? 1 : expf(*largest - top);
-    *weight = *weight * factor + _mm512_reduce_add_ps(sum);
-    *largest = top;
-    return factor;
+    return sum;
+}
+
+/* Row by row what takes throughput, then all rows at once what takes latency. */
+TQ_INLINE void soften(float *scores, size_t stride, size_t n_q, size_t n, float *largest, float *weight, float *factor)
+{
+    __m512 sums[TQ_PAGE_QUERIES];
+    float totals[TQ_PAGE_QUERIES];
+    for (size_t i = 0; i < n_q; i++) {
+        const float top = largest_of(scores + i * stride, n, largest[i]);
+        sums[i] = weights_of(scores + i * stride, n, top);
+        factor[i] = top == largest[i] ? 1 : expf(largest[i] - top);
+        largest[i] = top;
+    }
+    for (size_t i = n_q; i % 4 != 0; i++) {
+        sums[i] = _mm512_setzero_ps();
+    }
+    for (size_t i = 0; i < n_q; i += 4) {
+        _mm_storeu_ps(totals + i, sums_of_lanes(sums + i));
+    }
+    for (size_t i = 0; i < n_q; i++) {
+        weight[i] = weight[i] * factor[i] + totals[i];
+    }
 }
 
 /* Most rows are those of a whole page. */
-float tq_soften_avx512(float *scores, size_t n, float *largest, float *weight)
+void tq_soften_avx512(float *scores, size_t stride, size_t n_q, size_t n, float *largest, float *weight, float *factor)
 {
-    return n == TQ_PAGE_TOKENS ? soften(scores, TQ_PAGE_TOKENS, largest, weight) : soften(scores, n, largest, weight);
+    if (n == TQ_PAGE_TOKENS) {
+        soften(scores, stride, n_q, TQ_PAGE_TOKENS, largest, weight, factor);
+    } else {
+        soften(scores, stride, n_q, n, largest, weight, factor);
+    }
 }

@@ -13,10 +13,16 @@ void tq_kernels_avx512(tq_kernels *kernels)
     kernels->rotate = tq_rotate_avx512;
     kernels->unrotate = tq_unrotate_avx512;
     kernels->lloyd_encode = tq_lloyd_encode_avx512;
-    kernels->trellis_encode = tq_trellis_encode_avx512;
     kernels->lloyd_decode = tq_lloyd_decode_avx512;
+    kernels->lloyd_scores = tq_lloyd_scores_avx512;
+    kernels->lloyd_sum = tq_lloyd_sum_avx512;
+    kernels->trellis_encode = tq_trellis_encode_avx512;
     kernels->trellis_decode = tq_trellis_decode_avx512;
+    kernels->trellis_scores = tq_trellis_scores_avx512;
+    kernels->trellis_sum = tq_trellis_sum_avx512;
     kernels->sign_encode = tq_sign_encode_avx512;
+    kernels->sign_scores = tq_sign_scores_avx512;
+    kernels->sign_sum = tq_sign_sum_avx512;
     kernels->half_encode = tq_half_encode_avx512;
     kernels->half_decode = tq_half_decode_avx512;
     kernels->half_scores = tq_half_scores_avx512;
