@@ -16,6 +16,7 @@ TQ, QUANTISE, SOURCE, MODELS = sys.argv[1:5]
 SMALL = SOURCE + "/tools/tq/model/doclm-5m-q8_0.gguf"
 TEXT = MODELS + "/text.txt"
 QUICK = "TQ_TEST_QUICK" in os.environ
+COMMANDS = ["info", "estimate", "run", "compare", "ppl", "inspect"]
 CONFIGS = ["f16", "f32", "turbo4t", "turbo4", "turbo3t", "turbo2t", "turbo1", "q8_0", "q4_0", "q4_0-rot",
            "k=turbo4t,v=turbo3t,sink=4,recent=64,means=on,protect=2"]
 
@@ -40,7 +41,7 @@ class Usage(unittest.TestCase):
 
     def test_help(self):
         self.assertIn(b"usage: tq", tq("--help").stdout)
-        for command in ("info", "run", "ppl"):
+        for command in COMMANDS:
             self.assertIn(b"usage: tq " + command.encode(), tq(command, "--help").stdout)
 
     def test_bad_command_lines(self):
@@ -51,7 +52,13 @@ class Usage(unittest.TestCase):
                           ["run", SMALL, "x", "--temp", "hot"], ["run", SMALL, "x", "-t", "100000"],
                           ["run", SMALL, "x", "--config", "f16", "--config", "f32"], ["ppl", SMALL],
                           ["ppl", SMALL, "/nowhere"], ["ppl", SMALL, SMALL, "--window", "0"], ["info", "a", "b"],
-                          ["run", SMALL, "x" * 40000], ["run", SMALL, "", "--load", "/nowhere"]):
+                          ["run", SMALL, "x" * 40000], ["run", SMALL, "", "--load", "/nowhere"],
+                          ["estimate"], ["estimate", SMALL, "--layers", "2"], ["estimate", "--layers", "2"],
+                          ["estimate", SMALL, "--memory", "0"], ["estimate", SMALL, "--config", "turbo5"],
+                          ["estimate", "--layers=1", "--kv-heads=1", "--head-dim=7", "--config=q8_0"],
+                          ["estimate", SMALL, "--context", str(2 ** 63)], ["compare", SMALL],
+                          ["compare", SMALL, "x", "-n", "0"], ["inspect"], ["inspect", "/nowhere"],
+                          ["inspect", SMALL], ["inspect", "/"]):
             self.refused(*arguments)
 
     def test_bad_files(self):
@@ -137,6 +144,97 @@ class Run(unittest.TestCase):
         self.assertFalse(os.path.exists("/tmp/tq_never"))
 
 
+class Estimate(unittest.TestCase):
+    def estimate(self, *arguments):
+        return {row["config"]: row for row in json.loads(tq("estimate", *arguments, "--json").stdout)["rows"]}
+
+    def test_is_what_a_run_takes(self):
+        """The bytes of a run's cache are those of the estimate, for every configuration."""
+        configs = [config for config in CONFIGS if config != "f32"]
+        for config in configs:
+            run = json.loads(tq("run", SMALL, "The printf() function", "-n", "300", "--config", config, "--temp", "1",
+                                "--json").stdout)
+            n = run["prompt_tokens"] + run["generated_tokens"] - 1
+            row = self.estimate(SMALL, "--context", str(n), "--config", config)[config]
+            self.assertEqual(row["bytes"], run["cache_bytes"], config)
+
+    def test_longest_context(self):
+        shape = ["--layers", "32", "--kv-heads", "8", "--head-dim", "128"]
+        configs = ["--config=f16", "--config=turbo4t", "--config=q8_0"]
+        longest = self.estimate(*shape, *configs, "--memory", "1.5")
+        for config, row in longest.items():
+            n = row["longest_context"]
+            fits = self.estimate(*shape, f"--config={config}", "--context", str(n))[config]["bytes"]
+            more = self.estimate(*shape, f"--config={config}", "--context", str(n + 1))[config]["bytes"]
+            self.assertLessEqual(fits, 1.5 * 2 ** 30)
+            self.assertGreater(more, 1.5 * 2 ** 30)
+        self.assertEqual(longest["q8_0"]["longest_context"], int(1.5 * 2 ** 30) // (32 * 8 * 2 * 136))
+        self.assertIn(b"longest", tq("estimate", *shape, "--memory", "8").stdout)
+
+    def test_model_and_shape_agree(self):
+        by_shape = self.estimate("--layers", "4", "--kv-heads", "2", "--head-dim", "64")
+        self.assertEqual(self.estimate(SMALL), by_shape)
+        self.assertGreater(by_shape["turbo4"]["ratio"], by_shape["turbo8"]["ratio"])
+
+
+class Inspect(unittest.TestCase):
+    def test_saved_generation(self):
+        config = "k=turbo4t,v=turbo3t,sink=4,recent=128,means=k,protect=1"
+        with tempfile.TemporaryDirectory() as folder:
+            path = folder + "/saved"
+            run = json.loads(tq("run", SMALL, "The kernel", "-n", "200", "--temp", "1", "--config", config, "--save",
+                                path, "--json").stdout)
+            saved = json.loads(tq("inspect", path, "--json").stdout)
+            self.assertEqual(saved["file_bytes"], os.path.getsize(path))
+            self.assertEqual(saved["page_bytes"], run["cache_bytes"])
+            self.assertEqual(saved["text_tokens"], run["prompt_tokens"] + run["generated_tokens"])
+            self.assertEqual(saved["tokens"], saved["text_tokens"] - 1)
+            self.assertEqual((saved["sink"], saved["recent"], saved["means"]), (4, 128, "k"))
+            outer, inner = {"k": "turbo8", "v": "turbo8"}, {"k": "turbo4t", "v": "turbo3t"}
+            self.assertEqual(saved["formats"], [outer, inner, inner, outer])
+            self.assertIn(b"layers 1-2: keys turbo4t, values turbo3t", tq("inspect", path).stdout)
+            with open(path, "rb") as file:
+                good = file.read()
+            for bad in (good[:-1], good[:1000], good + b"x", good[:5000] + bytes([good[5000] ^ 1]) + good[5001:]):
+                with open(path, "wb") as file:
+                    file.write(bad)
+                tq("inspect", path, expected=2)
+
+    def test_saved_by_the_library(self):
+        saved = json.loads(tq("inspect", SOURCE + "/tests/golden/cache_demoted.tqc", "--json").stdout)
+        self.assertEqual((saved["text_tokens"], saved["tokens"], saved["layers"]), (0, 128, 2))
+
+
+class Compare(unittest.TestCase):
+    PROMPT = "The close() function closes a file descriptor, so that it no longer refers to any file. " * 6
+
+    def compare(self, config, *arguments):
+        return json.loads(tq("compare", SMALL, self.PROMPT, "--config", config, "--json", *arguments).stdout)
+
+    def test_same_cache(self):
+        result = self.compare("f16", "-n", "40")
+        self.assertEqual(result["f16"]["text"], result["other"]["text"])
+        self.assertEqual((result["common_tokens"], result["kl_mean"], result["top1"]),
+                         (len(result["f16"]["tokens"]), 0.0, 1.0))
+        self.assertNotIn("parting", result)
+
+    def test_parting(self):
+        result = self.compare("turbo1,recent=0", "-n", "60")
+        a, b, n = result["f16"]["tokens"], result["other"]["tokens"], result["common_tokens"]
+        self.assertEqual(a[:n], b[:n])
+        self.assertEqual([choice["token"] for choice in result["parting"]], [a[n], b[n]])
+        self.assertGreaterEqual(result["parting"][0]["f16"], result["parting"][1]["f16"])
+        self.assertGreaterEqual(result["parting"][1]["other"], result["parting"][0]["other"])
+        self.assertGreater(result["kl_mean"], 0.01)
+        run = json.loads(tq("run", SMALL, self.PROMPT, "-n", "60", "--config", "turbo1,recent=0", "--json").stdout)
+        self.assertEqual(run["tokens"], b)
+
+    def test_text(self):
+        out = tq("compare", SMALL, self.PROMPT, "--config", "turbo1,recent=0").stdout.decode()
+        self.assertIn("They part after", out)
+        self.assertIn(" * ", out)
+
+
 class Perplexity(unittest.TestCase):
     def check(self, rows, limits):
         """limits: the largest mean divergence per configuration."""
@@ -147,7 +245,7 @@ class Perplexity(unittest.TestCase):
             self.assertGreaterEqual(row["kl_p999"], row["kl_median"])
             self.assertLess(row["kl_mean"], limit, config)
             self.assertLess(abs(math.log(row["ppl"] / rows["f16"]["ppl"])), 3 * limit + 1e-4, config)
-            self.assertGreater(row["top1"], 1.0 - math.sqrt(limit), config)
+            self.assertGreater(row["top1"], 1.0 - 2 * math.sqrt(limit), config)
 
     def test_own_docs(self):
         """The documents of the project, which change; so the limits are wide."""

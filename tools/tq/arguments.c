@@ -3,8 +3,11 @@
 #include "arguments.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { FIRST = 2 /* After "tq COMMAND". */ };
 
 /* A lone "-" is an argument: the standard input. */
 static bool is_option(const char *argument)
@@ -31,13 +34,11 @@ static int take_config(struct arguments *arguments, int argc, char **argv, int i
     return 0;
 }
 
-bool arguments_parse(struct arguments *arguments, int argc, char **argv, int first, const struct option *options,
-                     struct error *error)
+static bool parse(struct arguments *arguments, int argc, char **argv, const struct option *options, struct error *error)
 {
     char **rest = calloc((size_t)argc, sizeof *rest);
     int n_rest = 0;
-    int i = first;
-    *arguments = (struct arguments){.configs = calloc((size_t)argc, sizeof *arguments->configs)};
+    int i = FIRST;
     if (rest == NULL || arguments->configs == NULL) {
         free(rest);
         return error_run(error, "not enough memory");
@@ -58,6 +59,39 @@ bool arguments_parse(struct arguments *arguments, int argc, char **argv, int fir
     return ok;
 }
 
+static bool is_help(int argc, char **argv)
+{
+    for (int i = FIRST; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool arguments_parse(struct arguments *arguments, int argc, char **argv, const struct command_line *line,
+                     int *exit_code)
+{
+    struct error error;
+    *arguments = (struct arguments){.n_unnamed = 0};
+    if (is_help(argc, argv)) {
+        fputs(line->usage, stdout);
+        *exit_code = 0;
+        return false;
+    }
+    arguments->configs = calloc((size_t)argc, sizeof *arguments->configs);
+    bool ok = parse(arguments, argc, argv, line->options, &error);
+    if (ok && (arguments->n_unnamed < line->min_unnamed || arguments->n_unnamed > line->max_unnamed ||
+               arguments->n_configs > line->max_configs)) {
+        ok = error_input(&error, "%s (--help says more)", line->takes);
+    }
+    if (!ok) {
+        arguments_free(arguments);
+        *exit_code = error_report(&error);
+    }
+    return ok;
+}
+
 void arguments_free(struct arguments *arguments)
 {
     free(arguments->configs);
@@ -73,4 +107,25 @@ bool arguments_real(const char *name, const char *value, float *number, struct e
     *number = strtof(value, &end);
     return (end != value && *end == '\0' && isfinite(*number)) ||
            error_input(error, "%s needs a number, not '%s'", name, value);
+}
+
+bool arguments_numbers(const char *name, const char *value, size_t least, size_t most, size_t *numbers, size_t *n,
+                       struct error *error)
+{
+    if (value == NULL) {
+        return true;
+    }
+    *n = 0;
+    for (const char *at = value; *at != '\0' || *n == 0;) {
+        char *end;
+        const unsigned long long number = *at >= '0' && *at <= '9' ? strtoull(at, &end, 10) : 0;
+        if (*at < '0' || *at > '9' || number < least || number > most || *n == MAX_NUMBERS ||
+            (*end != '\0' && (*end != ',' || end[1] == '\0'))) {
+            return error_input(error, "%s needs up to %d numbers from %zu to %zu with commas between them, not '%s'",
+                               name, MAX_NUMBERS, least, most, value);
+        }
+        numbers[(*n)++] = (size_t)number;
+        at = *end == ',' ? end + 1 : end;
+    }
+    return true;
 }

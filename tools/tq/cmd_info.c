@@ -150,25 +150,18 @@ static void report_json(const struct info *info)
 int info_main(int argc, char **argv)
 {
     bool json = false;
-    bool help = false;
-    const struct option options[] = {
-        {"--json", NULL, NULL, &json}, {"--help", NULL, NULL, &help}, {NULL, NULL, NULL, NULL}};
+    int exit_code;
+    const struct option options[] = {{"--json", NULL, NULL, &json}, {NULL, NULL, NULL, NULL}};
+    const struct command_line line = {usage, "info takes at most a MODEL", 0, 1, 0, options};
     struct info info = {.machine = machine_describe()};
     struct arguments arguments;
     struct error error;
-    bool ok = arguments_parse(&arguments, argc, argv, 2, options, &error);
-    if (ok && help) {
-        fputs(usage, stdout);
-        arguments_free(&arguments);
-        return 0;
+    if (!arguments_parse(&arguments, argc, argv, &line, &exit_code)) {
+        return exit_code;
     }
-    if (ok && (arguments.n_unnamed > 1 || arguments.n_configs > 0)) {
-        ok = error_input(&error, "info takes at most a MODEL (--help says more)");
-    }
-    info.has_model = ok && arguments.n_unnamed == 1;
-    if (info.has_model) {
-        ok = gguf_open(&info.gguf, arguments.unnamed[0], &error) && model_load(&info.model, &info.gguf, &error);
-    }
+    info.has_model = arguments.n_unnamed == 1;
+    bool ok = !info.has_model ||
+              (gguf_open(&info.gguf, arguments.unnamed[0], &error) && model_load(&info.model, &info.gguf, &error));
     if (ok && tq_context_create(NULL, &info.context) != TQ_OK) {
         ok = error_run(&error, "the library cannot start: is TURBOQUANT_BACKEND a backend of this machine?");
     }
@@ -177,7 +170,7 @@ int info_main(int argc, char **argv)
     } else if (ok) {
         report(&info);
     }
-    const int exit_code = ok ? 0 : error_report(&error);
+    exit_code = ok ? 0 : error_report(&error);
     tq_context_destroy(info.context);
     model_free(&info.model);
     gguf_close(&info.gguf);

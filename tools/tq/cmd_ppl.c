@@ -92,29 +92,26 @@ int ppl_main(int argc, char **argv)
     uint64_t window = 2048;
     uint64_t windows = 0;
     bool json = false;
-    bool help = false;
-    const struct option options[] = {{"--window", NULL, &window, NULL}, {"--windows", NULL, &windows, NULL},
-                                     {"-t", NULL, &n_threads, NULL},    {"--json", NULL, NULL, &json},
-                                     {"--help", NULL, NULL, &help},     {NULL, NULL, NULL, NULL}};
+    int exit_code;
+    const struct option options[] = {{"--window", NULL, &window, NULL},
+                                     {"--windows", NULL, &windows, NULL},
+                                     {"-t", NULL, &n_threads, NULL},
+                                     {"--json", NULL, NULL, &json},
+                                     {NULL, NULL, NULL, NULL}};
+    const struct command_line line = {usage, "ppl takes MODEL and TEXT", 2, 2, ANY_CONFIGS, options};
     struct arguments arguments;
     struct error error;
-    bool ok = arguments_parse(&arguments, argc, argv, 2, options, &error);
-    if (ok && help) {
-        fputs(usage, stdout);
-        arguments_free(&arguments);
-        return 0;
-    }
-    if (ok && arguments.n_unnamed != 2) {
-        ok = error_input(&error, "ppl takes MODEL and TEXT (--help says more)");
+    if (!arguments_parse(&arguments, argc, argv, &line, &exit_code)) {
+        return exit_code;
     }
     struct perplexity perplexity = {.window = window, .n_windows = windows};
-    ok = ok && measure(&perplexity, &arguments, n_threads, &error);
+    const bool ok = measure(&perplexity, &arguments, n_threads, &error);
     if (ok && json) {
         report_json(&perplexity, &arguments);
     } else if (ok) {
         report(&perplexity);
     }
-    const int exit_code = ok ? 0 : error_report(&error);
+    exit_code = ok ? 0 : error_report(&error);
     free(perplexity.rows);
     arguments_free(&arguments);
     return exit_code;

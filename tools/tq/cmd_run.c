@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "arguments.h"
 #include "commands.h"
@@ -67,27 +66,6 @@ static bool open_store(struct run *run, const struct run_options *options, struc
     return run->store != NULL;
 }
 
-/* A text begins with the first token of the vocabulary's choice, if it wants one or nothing else is there. */
-static bool add_prompt(struct run *run, const char *prompt, struct error *error)
-{
-    const struct tokenizer *tokenizer = &run->session.tokenizer;
-    const bool empty = run->tokens.n == 0;
-    if (empty && tokenizer->bos != TOKENIZER_NONE && (tokenizer->add_bos || *prompt == '\0') &&
-        !tokens_append(&run->tokens, tokenizer->bos, error)) {
-        return false;
-    }
-    if (!tokenizer_encode(tokenizer, prompt, strlen(prompt), &run->tokens, error)) {
-        return false;
-    }
-    run->n_prompt = run->tokens.n;
-    if (run->n_prompt == 0) {
-        return error_input(error, "the prompt is empty");
-    }
-    const uint32_t room = run->session.model.context_length;
-    return run->n_prompt <= room ||
-           error_input(error, "the prompt has %zu tokens, the model takes %lu", run->n_prompt, (unsigned long)room);
-}
-
 static bool start(struct run *run, const char *model, const struct run_options *options, struct error *error)
 {
     float temperature = 0.0F;
@@ -95,9 +73,10 @@ static bool start(struct run *run, const char *model, const struct run_options *
     if (!arguments_real("--temp", options->temperature, &temperature, error) ||
         !arguments_real("--top-p", options->top_p, &top_p, error) ||
         !session_open(&run->session, model, options->n_threads, error) || !open_store(run, options, error) ||
-        !add_prompt(run, options->prompt, error)) {
+        !session_add_prompt(&run->session, options->prompt, &run->tokens, error)) {
         return false;
     }
+    run->n_prompt = run->tokens.n;
     const size_t n_vocabulary = run->session.model.n_vocabulary;
     run->logits = malloc(n_vocabulary * sizeof *run->logits);
     return (run->logits != NULL || error_run(error, "not enough memory")) &&
@@ -160,25 +139,13 @@ static void report(const struct run *run)
             rate((double)generated - 1.0, run->decode_seconds), run->store->ops->bytes(run->store));
 }
 
-/* The text of all tokens, for one JSON string: a character may be spread over tokens. */
 static bool report_json(const struct run *run, struct error *error)
 {
     const size_t generated = run->tokens.n - run->n_prompt;
-    size_t size = 0;
-    for (size_t i = run->n_prompt; i < run->tokens.n; i++) {
-        size += tokenizer_decode(&run->session.tokenizer, run->tokens.ids[i])->size;
-    }
-    char *text = malloc(size + 1);
-    if (text == NULL) {
-        return error_run(error, "not enough memory");
-    }
-    size = 0;
-    for (size_t i = run->n_prompt; i < run->tokens.n; i++) {
-        const struct tokenizer_piece *piece = tokenizer_decode(&run->session.tokenizer, run->tokens.ids[i]);
-        if (!piece->special) {
-            memcpy(text + size, piece->bytes, piece->size);
-            size += piece->size;
-        }
+    char *text;
+    size_t size;
+    if (!tokenizer_text(&run->session.tokenizer, run->tokens.ids + run->n_prompt, generated, &text, &size, error)) {
+        return false;
     }
     printf("{\"prompt_tokens\": %zu, \"generated_tokens\": %zu, \"threads\": %zu, \"cache_bytes\": %zu,\n"
            " \"prefill_tokens_per_second\": ",
@@ -215,8 +182,8 @@ static bool run_all(struct run *run, const char *model, const struct run_options
 int run_main(int argc, char **argv)
 {
     static struct run run; /* A session must not be moved. */
-    struct run_options values = {.n = 128, .prompt = ""};
-    bool help = false;
+    struct run_options values = {.n = 128};
+    int exit_code;
     const struct option options[] = {{"-n", NULL, &values.n, NULL},
                                      {"-t", NULL, &values.n_threads, NULL},
                                      {"--temp", &values.temperature, NULL, NULL},
@@ -226,26 +193,19 @@ int run_main(int argc, char **argv)
                                      {"--save", &values.save, NULL, NULL},
                                      {"--load", &values.load, NULL, NULL},
                                      {"--json", NULL, NULL, &run.json},
-                                     {"--help", NULL, NULL, &help},
                                      {NULL, NULL, NULL, NULL}};
+    const struct command_line line = {usage, "run takes MODEL, PROMPT and at most one --config", 1, 2, 1, options};
     struct arguments arguments;
     struct error error;
-    bool ok = arguments_parse(&arguments, argc, argv, 2, options, &error);
-    if (ok && help) {
-        fputs(usage, stdout);
-        arguments_free(&arguments);
-        return 0;
+    if (!arguments_parse(&arguments, argc, argv, &line, &exit_code)) {
+        return exit_code;
     }
-    if (ok &&
-        (arguments.n_unnamed < (values.load != NULL ? 1U : 2U) || arguments.n_unnamed > 2 || arguments.n_configs > 1)) {
-        ok = error_input(&error, "run takes MODEL, PROMPT and at most one --config (--help says more)");
-    }
-    if (ok) {
-        values.prompt = arguments.n_unnamed > 1 ? arguments.unnamed[1] : "";
-        values.config = arguments.n_configs > 0 ? arguments.configs[0] : NULL;
-        ok = run_all(&run, arguments.unnamed[0], &values, &error);
-    }
-    const int exit_code = ok ? 0 : error_report(&error);
+    values.prompt = arguments.n_unnamed > 1 ? arguments.unnamed[1] : "";
+    values.config = arguments.n_configs > 0 ? arguments.configs[0] : NULL;
+    const bool ok = arguments.n_unnamed < 2 && values.load == NULL
+                        ? error_input(&error, "%s", line.takes)
+                        : run_all(&run, arguments.unnamed[0], &values, &error);
+    exit_code = ok ? 0 : error_report(&error);
     free(run.logits);
     tokens_free(&run.tokens);
     sampler_destroy(&run.sampler);

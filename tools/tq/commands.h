@@ -7,7 +7,13 @@
 typedef int command_main(int argc, char **argv);
 
 command_main info_main;
+command_main estimate_main;
 command_main run_main;
+command_main compare_main;
 command_main ppl_main;
+command_main needle_main;
+command_main probe_main;
+command_main inspect_main;
+command_main dump_main;
 
 #endif /* TQ_TOOL_COMMANDS_H */

@@ -79,6 +79,16 @@ void divergence_add(struct divergence *divergence, const struct threads *threads
     divergence->n += n;
 }
 
+double divergence_probability(const float *logits, size_t n_vocabulary, uint32_t token)
+{
+    const double best = (double)logits[largest(logits, n_vocabulary)];
+    double sum = 0.0;
+    for (size_t i = 0; i < n_vocabulary; i++) {
+        sum += exp((double)logits[i] - best);
+    }
+    return exp((double)logits[token] - best) / sum;
+}
+
 static int ascending(const void *a, const void *b)
 {
     const double x = *(const double *)a;

@@ -36,4 +36,7 @@ struct divergence_summary {
 /* Sorts the divergences. */
 struct divergence_summary divergence_summarise(struct divergence *divergence);
 
+/* The probability of a token. */
+double divergence_probability(const float *logits, size_t n_vocabulary, uint32_t token);
+
 #endif /* TQ_TOOL_DIVERGENCE_H */

@@ -236,11 +236,34 @@ static void destroy(struct kv_store *store)
 
 static const struct kv_store_ops ops = {forward, truncate, bytes, NULL, destroy};
 
+static bool supported(const struct cache_config *config, const struct model *model, struct error *error)
+{
+    return (side_supports(config->k.plain, model->head_dim) && side_supports(config->v.plain, model->head_dim_v)) ||
+           error_input(error, "the format does not exist for heads of %lu", (unsigned long)model->head_dim);
+}
+
+bool kv_plain_estimate(const struct cache_config *config, const struct model *model, size_t n_tokens, size_t *bytes,
+                       struct error *error)
+{
+    struct side k;
+    struct side v;
+    if (!supported(config, model, error)) {
+        return false;
+    }
+    side_init(&k, config->k.plain, model->head_dim);
+    side_init(&v, config->v.plain, model->head_dim_v);
+    const size_t row_pairs = (size_t)model->n_layers * model->n_kv_heads;
+    if (n_tokens > SIZE_MAX / row_pairs / (k.row_bytes + v.row_bytes)) {
+        return error_input(error, "%zu tokens are more than any memory holds", n_tokens);
+    }
+    *bytes = row_pairs * n_tokens * (k.row_bytes + v.row_bytes);
+    return true;
+}
+
 struct kv_store *kv_plain_create(const struct cache_config *config, const struct model *model,
                                  const struct threads *threads, struct error *error)
 {
-    if (!side_supports(config->k.plain, model->head_dim) || !side_supports(config->v.plain, model->head_dim_v)) {
-        error_set(error, EXIT_INPUT, "the format does not exist for heads of %lu", (unsigned long)model->head_dim);
+    if (!supported(config, model, error)) {
         return NULL;
     }
     struct kv_plain *self = calloc(1, sizeof *self);

@@ -36,9 +36,16 @@ struct kv_store {
 struct kv_store *kv_store_create(const struct cache_config *config, const struct model *model,
                                  const struct threads *threads, struct error *error);
 
+/* What ops->bytes will say of a store after n_tokens tokens. Of the model, only the sizes of keys and values count. */
+bool kv_store_estimate(const struct cache_config *config, const struct model *model, size_t n_tokens, size_t *bytes,
+                       struct error *error);
+
 /* A cache of the library. */
 struct kv_store *kv_turboquant_create(const struct cache_config *config, const struct model *model,
                                       const struct threads *threads, struct error *error);
+
+bool kv_turboquant_estimate(const struct cache_config *config, const struct model *model, size_t n_tokens,
+                            size_t *bytes, struct error *error);
 
 /* A cache of the library with the sequence that kv_store.save has written; its options are the file's. Reads no byte
  * more. */
@@ -48,6 +55,9 @@ struct kv_store *kv_turboquant_load(const char *path, FILE *file, const struct m
 /* Rows of f32, or of a baseline's format, one after the other, and plain attention over them. */
 struct kv_store *kv_plain_create(const struct cache_config *config, const struct model *model,
                                  const struct threads *threads, struct error *error);
+
+bool kv_plain_estimate(const struct cache_config *config, const struct model *model, size_t n_tokens, size_t *bytes,
+                       struct error *error);
 
 /* Null is ignored. */
 void kv_store_destroy(struct kv_store *store);

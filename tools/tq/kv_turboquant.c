@@ -118,6 +118,33 @@ static struct kv_store *finish(struct kv_turboquant *self, bool ok)
     return NULL;
 }
 
+static tq_cache_desc describe(const struct cache_config *config, const struct model *model, tq_layer_formats *layers)
+{
+    tq_cache_desc desc = {.struct_size = sizeof desc,
+                          .n_layers = model->n_layers,
+                          .n_kv_heads = model->n_kv_heads,
+                          .head_dim_k = model->head_dim,
+                          .head_dim_v = model->head_dim_v};
+    cache_config_describe(config, &desc, layers);
+    return desc;
+}
+
+bool kv_turboquant_estimate(const struct cache_config *config, const struct model *model, size_t n_tokens,
+                            size_t *bytes, struct error *error)
+{
+    const struct threads none = {NULL, 1};
+    struct kv_turboquant *self = create(model, &none, error);
+    tq_layer_formats *layers = calloc(model->n_layers, sizeof *layers);
+    bool ok = self != NULL && (layers != NULL || error_run(error, "not enough memory"));
+    if (ok) {
+        const tq_cache_desc desc = describe(config, model, layers);
+        ok = succeeded(self, tq_cache_estimate(self->context, &desc, n_tokens, bytes), error);
+    }
+    free(layers);
+    finish(self, false);
+    return ok;
+}
+
 struct kv_store *kv_turboquant_create(const struct cache_config *config, const struct model *model,
                                       const struct threads *threads, struct error *error)
 {
@@ -125,12 +152,7 @@ struct kv_store *kv_turboquant_create(const struct cache_config *config, const s
     tq_layer_formats *layers = calloc(model->n_layers, sizeof *layers);
     bool ok = self != NULL && (layers != NULL || error_run(error, "not enough memory"));
     if (ok) {
-        tq_cache_desc desc = {.struct_size = sizeof desc,
-                              .n_layers = model->n_layers,
-                              .n_kv_heads = model->n_kv_heads,
-                              .head_dim_k = model->head_dim,
-                              .head_dim_v = model->head_dim_v};
-        cache_config_describe(config, &desc, layers);
+        const tq_cache_desc desc = describe(config, model, layers);
         ok = succeeded(self, tq_cache_create(self->context, &desc, &self->cache), error) &&
              succeeded(self, tq_seq_create(self->cache, &self->seq), error);
     }

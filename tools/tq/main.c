@@ -13,9 +13,12 @@ static const struct {
     command_main *run;
     const char *summary;
 } commands[] = {
-    {"info", info_main, "[MODEL]        this build, this machine, formats; what is in a model file"},
+    {"info", info_main, "[MODEL]         this build, this machine, formats; what is in a model file"},
+    {"estimate", estimate_main, "[MODEL]         memory of keys and values, and the longest context that fits"},
     {"run", run_main, "MODEL PROMPT    generate text"},
+    {"compare", compare_main, "MODEL PROMPT    text with an f16 cache and with another, and where they part"},
     {"ppl", ppl_main, "MODEL TEXT      perplexity of a text, and what each cache changes"},
+    {"inspect", inspect_main, "FILE            what is in a saved cache"},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
@@ -24,7 +27,7 @@ static void usage(FILE *out)
 {
     fputs("usage: tq COMMAND ARGUMENTS (tq COMMAND --help says more)\n\n", out);
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        fprintf(out, "  %-5s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
     }
 }
 

@@ -42,7 +42,7 @@ static int compare(const void *a, const void *b)
     return x->token < y->token ? -1 : 1;
 }
 
-static uint32_t most_probable(const float *logits, size_t n)
+uint32_t sampler_most_probable(const float *logits, size_t n)
 {
     size_t best = 0;
     for (size_t i = 1; i < n; i++) {
@@ -56,7 +56,7 @@ uint32_t sampler_choose(struct sampler *sampler, const float *logits, size_t pos
     struct candidate *c = sampler->candidates;
     size_t n = sampler->n_vocabulary;
     if (sampler->temperature <= 0.0F) {
-        return most_probable(logits, n);
+        return sampler_most_probable(logits, n);
     }
     for (size_t i = 0; i < n; i++) {
         c[i] = (struct candidate){logits[i], (uint32_t)i};

@@ -28,6 +28,9 @@ bool sampler_create(struct sampler *sampler, float temperature, size_t top_k, fl
                     size_t n_vocabulary, struct error *error);
 void sampler_destroy(struct sampler *sampler);
 
+/* The most probable token; the first one of several. */
+uint32_t sampler_most_probable(const float *logits, size_t n_vocabulary);
+
 /* The token for position `position`. */
 uint32_t sampler_choose(struct sampler *sampler, const float *logits, size_t position);
 

@@ -60,7 +60,7 @@ bool saved_run_write(const char *path, const struct kv_store *store, const struc
     return ok || error_run(error, "%s: cannot be written", path);
 }
 
-static bool read_tokens(FILE *file, const char *path, struct tokens *tokens, struct error *error)
+bool saved_run_read_tokens(FILE *file, const char *path, struct tokens *tokens, struct error *error)
 {
     char found[sizeof magic];
     uint64_t n;
@@ -85,7 +85,7 @@ struct kv_store *saved_run_read(const char *path, const struct model *model, con
         return NULL;
     }
     struct kv_store *store = kv_turboquant_load(path, file, model, threads, error);
-    bool ok = store != NULL && read_tokens(file, path, tokens, error);
+    bool ok = store != NULL && saved_run_read_tokens(file, path, tokens, error);
     if (ok && tokens->n <= store->n_tokens) {
         ok = error_input(error, "%s: the cache has more tokens than the text", path);
     }

@@ -17,4 +17,7 @@ bool saved_run_write(const char *path, const struct kv_store *store, const struc
 struct kv_store *saved_run_read(const char *path, const struct model *model, const struct threads *threads,
                                 struct tokens *tokens, struct error *error);
 
+/* The part behind the cache; `path` is for messages. */
+bool saved_run_read_tokens(FILE *file, const char *path, struct tokens *tokens, struct error *error);
+
 #endif /* TQ_TOOL_SAVED_RUN_H */

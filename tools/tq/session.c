@@ -83,6 +83,24 @@ bool session_read_tokens(const struct session *session, const char *path, struct
     return ok;
 }
 
+bool session_add_prompt(const struct session *session, const char *prompt, struct tokens *tokens, struct error *error)
+{
+    const struct tokenizer *tokenizer = &session->tokenizer;
+    const uint32_t room = session->model.context_length;
+    if (tokens->n == 0 && tokenizer->bos != TOKENIZER_NONE && (tokenizer->add_bos || *prompt == '\0') &&
+        !tokens_append(tokens, tokenizer->bos, error)) {
+        return false;
+    }
+    if (!tokenizer_encode(tokenizer, prompt, strlen(prompt), tokens, error)) {
+        return false;
+    }
+    if (tokens->n == 0) {
+        return error_input(error, "the prompt is empty");
+    }
+    return tokens->n <= room ||
+           error_input(error, "the prompt has %zu tokens, the model takes %lu", tokens->n, (unsigned long)room);
+}
+
 double session_clock(void)
 {
     struct timespec now;

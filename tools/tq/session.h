@@ -28,6 +28,10 @@ bool session_read_text(const char *path, char **text, size_t *size, struct error
 /* The tokens of a file. */
 bool session_read_tokens(const struct session *session, const char *path, struct tokens *tokens, struct error *error);
 
+/* Appends a prompt to `tokens`, which has what went before. A text begins with the first token of the vocabulary's
+ * choice, if it wants one or nothing else is there. */
+bool session_add_prompt(const struct session *session, const char *prompt, struct tokens *tokens, struct error *error);
+
 /* Time as it passes, in seconds. */
 double session_clock(void);
 

@@ -364,3 +364,25 @@ const struct tokenizer_piece *tokenizer_decode(const struct tokenizer *tokenizer
     static const struct tokenizer_piece nothing = {NULL, 0, false}; /* Embeddings may be padded. */
     return token < tokenizer->n_tokens ? &tokenizer->pieces[token] : &nothing;
 }
+
+bool tokenizer_text(const struct tokenizer *tokenizer, const uint32_t *ids, size_t n, char **text, size_t *size,
+                    struct error *error)
+{
+    size_t room = 1;
+    for (size_t i = 0; i < n; i++) {
+        room += tokenizer_decode(tokenizer, ids[i])->size;
+    }
+    *size = 0;
+    *text = malloc(room);
+    if (*text == NULL) {
+        return error_run(error, "not enough memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct tokenizer_piece *piece = tokenizer_decode(tokenizer, ids[i]);
+        if (!piece->special) {
+            memcpy(*text + *size, piece->bytes, piece->size);
+            *size += piece->size;
+        }
+    }
+    return true;
+}

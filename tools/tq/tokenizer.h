@@ -50,4 +50,8 @@ void tokens_free(struct tokens *tokens);
 /* The bytes of a token; they may be a part of a character. */
 const struct tokenizer_piece *tokenizer_decode(const struct tokenizer *tokenizer, uint32_t token);
 
+/* The text of n tokens, without the names of special ones; the caller frees it. */
+bool tokenizer_text(const struct tokenizer *tokenizer, const uint32_t *ids, size_t n, char **text, size_t *size,
+                    struct error *error);
+
 #endif /* TQ_TOOL_TOKENIZER_H */
