@@ -106,7 +106,7 @@ bool cache_config_is_plain(const struct cache_config *config)
     return config->k.plain != PLAIN_NONE || config->v.plain != PLAIN_NONE;
 }
 
-/* The yardsticks have no options, and one store cannot hold keys of the one kind and values of the other. */
+/* The yardsticks have one option, and one store cannot hold keys of the one kind and values of the other. */
 static bool check(const struct cache_config *config, const char *text, struct error *error)
 {
     if (!cache_config_is_plain(config)) {
@@ -115,9 +115,8 @@ static bool check(const struct cache_config *config, const char *text, struct er
     if (config->k.plain == PLAIN_NONE || config->v.plain == PLAIN_NONE) {
         return error_input(error, "configuration '%s': f32, q8_0, q4_0 and q4_0-rot mix with each other only", text);
     }
-    if (config->sink_tokens != 0 || config->recent_tokens != 0 || config->flags != 0 || config->protect != 0 ||
-        config->effort != 0) {
-        return error_input(error, "configuration '%s': f32, q8_0, q4_0 and q4_0-rot have no options", text);
+    if (config->sink_tokens != 0 || config->flags != 0 || config->protect != 0 || config->effort != 0) {
+        return error_input(error, "configuration '%s': f32, q8_0, q4_0 and q4_0-rot have no option but recent", text);
     }
     return true;
 }

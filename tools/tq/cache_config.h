@@ -7,7 +7,8 @@
  *
  *     k, v     f32, q8_0, q4_0, q4_0-rot (yardsticks), or a format of the library: f16, turbo4t, turbo3t, ...
  *     sink     first tokens that stay exact
- *     recent   newest tokens that stay exact; 0: only the page that is being filled
+ *     recent   newest tokens that stay exact; 0: only the page that is being filled. Yardsticks have no exact tokens
+ *              unless this is given
  *     means    page means: on, off, k, v
  *     protect  that many first and last layers in turbo8
  *     effort   of the encoder: fast, balanced, best

@@ -94,11 +94,12 @@ static void draw_tick(const struct drawing *d, size_t axis, double value)
     }
 }
 
-/* Ticks at 1, 2, 5 times a power of ten; over more than three decades at the powers alone. */
+/* Ticks at powers of ten, and at more places the fewer of them there are. */
 static void draw_ticks(const struct drawing *d, size_t axis)
 {
-    static const double steps[] = {1.0, 2.0, 5.0};
-    const size_t n = d->high[axis] - d->low[axis] > 3.0 ? 1 : 3;
+    static const double steps[] = {1.0, 2.0, 5.0, 3.0, 4.0, 7.0};
+    const double decades = d->high[axis] - d->low[axis];
+    const size_t n = decades > 3.0 ? 1 : decades > 1.0 ? 3 : 6;
     for (double decade = floor(d->low[axis]); decade <= d->high[axis]; decade += 1.0) {
         for (size_t i = 0; i < n; i++) {
             const double value = steps[i] * pow(10.0, decade);
@@ -149,7 +150,7 @@ static void draw_label(struct drawing *d, double x, double y, const char *label,
     const double width = 6.0 * (double)strlen(label);
     struct box box = {x + 7.0, y - 6.0, width, LABEL_HEIGHT};
     for (int step = 0; step < 6; step++) {
-        const double away = 10.0 * step;
+        const double away = 14.0 * step;
         const struct box places[] = {{x + 7.0, y - 6.0 - away, width, LABEL_HEIGHT},
                                      {x + 7.0, y - 6.0 + away, width, LABEL_HEIGHT},
                                      {x - 7.0 - width, y - 6.0 + away, width, LABEL_HEIGHT},
@@ -163,6 +164,11 @@ static void draw_label(struct drawing *d, double x, double y, const char *label,
         }
     }
     add_box(d, box);
+    if (fabs(box.y + 6.0 - y) > 15.0) { /* Far away: say whose it is. */
+        const double end = box.x > x ? box.x - 1.0 : box.x + width + 1.0;
+        fprintf(d->out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"0.5\"/>\n",
+                x, y, end, box.y + 6.0, colour);
+    }
     snprintf(attributes, sizeof attributes, "font-size=\"11\" fill=\"%s\"", colour);
     write_text(d->out, box.x, box.y + 10.0, attributes, label);
 }

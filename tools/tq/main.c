@@ -18,6 +18,7 @@ static const struct {
     {"run", run_main, "MODEL PROMPT    generate text"},
     {"compare", compare_main, "MODEL PROMPT    text with an f16 cache and with another, and where they part"},
     {"ppl", ppl_main, "MODEL TEXT      perplexity of a text, and what each cache changes"},
+    {"needle", needle_main, "MODEL TEXT      facts planted in long contexts, and what is found again"},
     {"inspect", inspect_main, "FILE            what is in a saved cache"},
 };
 

@@ -13,7 +13,9 @@ static const char *const configs[] = {
     "turbo4t,recent=0", "turbo3t,recent=0", "turbo2t,recent=0", "turbo3t,means=off", "turbo3t,sink=4",
     "turbo3t,protect=1", "turbo3t,recent=128", "turbo3t,effort=best", "turbo4t,recent=0,means=off",
     /* What other engines have. */
-    "q8_0", "k=q8_0,v=q4_0", "q4_0", "q4_0-rot"};
+    "q8_0", "k=q8_0,v=q4_0", "q4_0", "q4_0-rot",
+    /* The same with as many exact tokens as the library has. */
+    "q8_0,recent=64", "q4_0,recent=64", "q4_0-rot,recent=64"};
 
 static const char *const speed_configs[] = {"f16",     "turbo4", "turbo4t", "turbo3t",
                                             "turbo2t", "q8_0",   "q4_0",    "q4_0-rot"};
