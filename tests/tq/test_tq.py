@@ -7,16 +7,20 @@
 import json
 import math
 import os
+import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 TQ, QUANTISE, SOURCE, MODELS = sys.argv[1:5]
 SMALL = SOURCE + "/tools/tq/model/doclm-5m-q8_0.gguf"
 TEXT = MODELS + "/text.txt"
+TEXT_HERE = SOURCE + "/docs/format.md"
+DUMP_TOLERANCE = 0.016  # Two steps of f16 at 8 to 16, where the largest ones are.
 QUICK = "TQ_TEST_QUICK" in os.environ
-COMMANDS = ["info", "estimate", "run", "compare", "ppl", "inspect"]
+COMMANDS = ["info", "estimate", "run", "compare", "ppl", "needle", "probe", "dump", "inspect"]
 CONFIGS = ["f16", "f32", "turbo4t", "turbo4", "turbo3t", "turbo2t", "turbo1", "q8_0", "q4_0", "q4_0-rot",
            "k=turbo4t,v=turbo3t,sink=4,recent=64,means=on,protect=2"]
 
@@ -58,7 +62,14 @@ class Usage(unittest.TestCase):
                           ["estimate", "--layers=1", "--kv-heads=1", "--head-dim=7", "--config=q8_0"],
                           ["estimate", SMALL, "--context", str(2 ** 63)], ["compare", SMALL],
                           ["compare", SMALL, "x", "-n", "0"], ["inspect"], ["inspect", "/nowhere"],
-                          ["inspect", SMALL], ["inspect", "/"]):
+                          ["inspect", SMALL], ["inspect", "/"], ["ppl", SMALL, SMALL, "--speed"],
+                          ["needle", SMALL], ["needle", SMALL, TEXT_HERE, "--contexts", "512,"],
+                          ["needle", SMALL, TEXT_HERE, "--contexts", "100000"],
+                          ["needle", SMALL, TEXT_HERE, "--trials", "0"], ["needle", SMALL, "/dev/null"],
+                          ["probe", SMALL, TEXT_HERE, "--tokens", "10"], ["probe", SMALL, "/dev/null"],
+                          ["probe", SMALL, TEXT_HERE, "--target", "0"], ["dump", SMALL, TEXT_HERE],
+                          ["dump", SMALL, TEXT_HERE, "/tmp/tq_never", "--layers", "4"],
+                          ["dump", SMALL, "/dev/null", "/tmp/tq_never"]):
             self.refused(*arguments)
 
     def test_bad_files(self):
@@ -249,9 +260,8 @@ class Perplexity(unittest.TestCase):
 
     def test_own_docs(self):
         """The documents of the project, which change; so the limits are wide."""
-        text = SOURCE + "/docs/format.md"
         limits = {"f32": 1e-5, "q8_0": 1e-3, "turbo4t": 0.01, "turbo3t": 0.04, "turbo2t": 0.2, "turbo3t,recent=0": 0.15}
-        rows = ppl(SMALL, text, "--window", "1024", "--windows", "1", *(f"--config={name}" for name in limits))
+        rows = ppl(SMALL, TEXT_HERE, "--window", "1024", "--windows", "1", *(f"--config={name}" for name in limits))
         self.assertLess(rows["f16"]["ppl"], 200.0)
         self.check(rows, limits)
         self.assertGreater(rows["turbo3t,recent=0"]["kl_mean"], rows["turbo3t"]["kl_mean"])
@@ -270,10 +280,156 @@ class Perplexity(unittest.TestCase):
         self.check(rows, {"f32": 1e-6, "turbo3": 0.01})
         self.assertAlmostEqual(rows["f32"]["ppl"], 7.264256, delta=0.001)
 
+    def test_sweep(self):
+        """Sorted, complete, and the same numbers as without --sweep; our formats ahead of those of other engines."""
+        with tempfile.TemporaryDirectory() as folder:
+            svg, html = folder + "/chart.svg", folder + "/page.html"
+            result = json.loads(tq("ppl", SMALL, TEXT_HERE, "--sweep", "--json", "--window", "512", "--windows", "2",
+                                   "--speed", "--svg", svg, "--html", html, "--config", "turbo4,effort=best").stdout)
+            rows = {row["config"]: row for row in result["rows"]}
+            sizes = [row["bytes_per_token"] for row in result["rows"]]
+            self.assertEqual(sizes, sorted(sizes, reverse=True))
+            self.assertEqual(len(rows), len(result["rows"]))
+            for config in ("f16", "turbo4t", "turbo2", "turbo3t,recent=0", "q8_0", "q4_0", "q4_0-rot",
+                           "q4_0-rot,recent=64", "turbo4,effort=best"):
+                self.assertIn(config, rows)
+            alone = ppl(SMALL, TEXT_HERE, "--window", "512", "--windows", "2", "--config", "turbo3t")
+            self.assertEqual(alone["turbo3t"], rows["turbo3t"])
+            self.assertLess(rows["turbo4t"]["kl_mean"], rows["q4_0-rot,recent=64"]["kl_mean"])
+            self.assertLess(rows["turbo4t,recent=0"]["kl_mean"], rows["q4_0-rot"]["kl_mean"])
+            self.assertLess(rows["q4_0-rot,recent=64"]["kl_mean"], rows["q4_0-rot"]["kl_mean"])
+            self.assertEqual({row["context"] for row in result["speed"]}, {256 << i for i in range(5)})
+            self.assertTrue(all(row["tokens_per_second"] > 0 for row in result["speed"]))
+            charts = xml.etree.ElementTree.parse(svg).getroot()
+            texts = [element.text for element in charts.iter("{http://www.w3.org/2000/svg}text")]
+            for config in rows:
+                if config != "f16":
+                    self.assertIn(config, texts)
+            with open(html, encoding="utf-8") as file:
+                page = file.read()
+            self.assertIn("<svg", page)
+            self.assertNotIn("<script", page)
+            self.assertNotIn(" src=", page)
+
     def test_standard_input(self):
         text = "The quick brown fox jumps over the lazy dog. " * 10
         result = tq("ppl", SMALL, "-", "--window", "40", text=text)
         self.assertIn(b"windows of 40 tokens", result.stdout)
+
+
+class Needle(unittest.TestCase):
+    def rows(self, model, *arguments):
+        result = json.loads(tq("needle", model, TEXT_HERE, "--json", *arguments).stdout)
+        for row in result["rows"]:
+            for key in ("asked", "correct", "ranked"):
+                self.assertEqual(row[key], sum(depth[key] for depth in row["depths"]))
+            self.assertEqual(row["asked"], 4 * result["trials"])
+            self.assertLessEqual(row["correct"], row["ranked"])
+        return {(row["config"], row["context"]): row for row in result["rows"]}
+
+    def test_long_context(self):
+        """The small model finds most facts at 8192 tokens, also through 4 and 3 bits, and few through 1 bit."""
+        rows = self.rows(SMALL, "--contexts", "8192", "--trials", "4", *(
+            f"--config={config}" for config in ("turbo4t", "turbo3t", "turbo1,recent=0")))
+        exact = rows["f16", 8192]
+        self.assertGreaterEqual(exact["correct"], 11)
+        for config in ("turbo4t", "turbo3t"):
+            self.assertGreaterEqual(rows[config, 8192]["correct"], exact["correct"] - 3)
+            self.assertLess(abs(rows[config, 8192]["loss"] - exact["loss"]), 1.0)
+        self.assertLess(rows["turbo1,recent=0", 8192]["correct"], exact["correct"] - 3)
+
+    def test_contexts(self):
+        rows = self.rows(SMALL, "--contexts", "256,300", "--trials", "1", "--config", "q8_0")
+        self.assertEqual(list(rows), [("f16", 256), ("f16", 300), ("q8_0", 256), ("q8_0", 300)])
+        self.assertEqual(rows, self.rows(SMALL, "--contexts", "256,300", "--trials", "1", "--config", "q8_0"))
+        self.assertNotEqual(rows, self.rows(SMALL, "--contexts=256,300", "--trials=1", "--config=q8_0", "--seed=2"))
+        self.assertIn(b"said at depth", tq("needle", SMALL, TEXT_HERE, "--contexts", "256", "--trials", "1").stdout)
+
+    @unittest.skipIf(QUICK or not os.path.exists(TEXT), "slow, or no ../shared/model")
+    def test_larger_model(self):
+        rows = self.rows(MODELS + "/doclm-28m-f16.gguf", "--contexts", "2048", "--trials", "2", "--config", "turbo3t")
+        self.assertGreaterEqual(rows["f16", 2048]["correct"], 7)
+        self.assertGreaterEqual(rows["turbo3t", 2048]["correct"], 6)
+
+
+class Probe(unittest.TestCase):
+    def test_prediction_is_near_measurement(self):
+        """Over all heads and formats, and the more bits the less error."""
+        result = json.loads(tq("probe", SMALL, TEXT_HERE, "--json").stdout)
+        self.assertEqual(len(result["heads"]), 8)
+        ratios = []
+        for head in result["heads"]:
+            errors = head["errors"]
+            for better, worse in (("turbo8", "turbo4t"), ("turbo4t", "turbo3t"), ("turbo3t", "turbo2t")):
+                self.assertLess(errors[better]["predicted"], errors[worse]["predicted"])
+                self.assertLess(errors[better]["measured"], errors[worse]["measured"])
+            ratios += [math.log(errors[name]["measured"] / errors[name]["predicted"])
+                       for name in ("turbo4t", "turbo4", "turbo3t", "turbo3")]
+            for side in (head["k"], head["v"]):
+                self.assertTrue(0 < side["bias"] <= 1 and 0 < side["page_mean_share"] < 1 and side["outlier"] >= 1)
+        self.assertLess(abs(sum(ratios) / len(ratios)), math.log(1.25))
+        self.assertLess(max(map(abs, ratios)), math.log(2.5))
+
+    def test_advice(self):
+        """A stricter target asks for more bytes; the advice is a configuration, and keeps what it says."""
+        sizes = []
+        for target in ("20", "5", "1"):
+            advice = json.loads(tq("probe", SMALL, TEXT_HERE, "--target", target, "--json").stdout)["advice"]
+            self.assertLess(advice["predicted"], float(target) / 100)
+            self.assertLess(advice["measured"], 1.5 * float(target) / 100)
+            rows = json.loads(tq("estimate", SMALL, "--config", advice["config"], "--json").stdout)["rows"]
+            sizes.append(rows[0]["bytes"])
+        self.assertEqual(sizes, sorted(set(sizes)))
+
+    def test_text(self):
+        out = tq("probe", SMALL, TEXT_HERE, "--tokens", "400").stdout.decode()
+        self.assertIn("For errors up to 5.0 %: k=", out)
+
+
+class Dump(unittest.TestCase):
+    def test_header_and_size(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = folder + "/some.qkv"
+            report = json.loads(tq("dump", SMALL, TEXT_HERE, path, "--tokens", "70", "--layers", "1,3", "--ids",
+                                   "--json").stdout)
+            self.assertEqual((report["layers"], report["tokens"]), (2, 70))
+            with open(path, "rb") as file:
+                data = file.read()
+            self.assertEqual(struct.unpack("<8s6If", data[:36]), (b"TQKVDUMP", 1, 2, 4, 2, 64, 70, 1e5))
+            self.assertEqual(len(data), 64 + 2 * 2 * 8 * 70 * 64 + 2 * 2 * 2 * 64 + 2 * 70)
+            ids = struct.unpack("<70H", data[-140:])
+            self.assertGreater(len(set(ids)), 20)
+            tq("dump", SMALL, TEXT_HERE, path, "--tokens", "70", "--layers", "1,3")
+            with open(path, "rb") as file:
+                self.assertEqual(file.read(), data[:-140] + bytes(140))
+
+    @unittest.skipUnless(os.path.exists(MODELS + "/doclm-5m.qkv"), "no ../shared/model")
+    def test_tensors_of_the_training_framework(self):
+        """The same text through the same model gives what was dumped there, but for the rounding to f16."""
+        with open(MODELS + "/doclm-5m.qkv", "rb") as file:
+            expected = file.read()
+        ids = struct.unpack("<2048H", expected[-4096:])
+        with open(MODELS + "/tokenizer.json", encoding="utf-8") as file:
+            pieces = {number: piece for piece, number in json.load(file)["model"]["vocab"].items()}
+        with tempfile.TemporaryDirectory() as folder:
+            with open(folder + "/text", "wb") as file:
+                file.write(b"".join(piece_bytes(pieces[number]) for number in ids))
+            tq("dump", MODELS + "/doclm-5m-f16.gguf", folder + "/text", folder + "/out.qkv", "--ids")
+            with open(folder + "/out.qkv", "rb") as file:
+                got = file.read()
+        self.assertEqual(got[:64] + got[-4096:], expected[:64] + expected[-4096:])
+        count = (len(expected) - 64 - 4096) // 2
+        layout = f"<{count}e"
+        pairs = zip(struct.unpack_from(layout, got, 64), struct.unpack_from(layout, expected, 64))
+        self.assertLess(max(abs(a - b) for a, b in pairs), DUMP_TOLERANCE)
+
+
+def piece_bytes(piece):
+    """What a token of a byte-level vocabulary stands for."""
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    table = {chr(byte): byte for byte in visible} | {chr(256 + i): byte for i, byte in enumerate(hidden)}
+    return bytes(table[character] for character in piece)
 
 
 class Quantise(unittest.TestCase):

@@ -19,6 +19,8 @@ static const struct {
     {"compare", compare_main, "MODEL PROMPT    text with an f16 cache and with another, and where they part"},
     {"ppl", ppl_main, "MODEL TEXT      perplexity of a text, and what each cache changes"},
     {"needle", needle_main, "MODEL TEXT      facts planted in long contexts, and what is found again"},
+    {"probe", probe_main, "MODEL TEXT      what keys and values are like, and which formats follow from that"},
+    {"dump", dump_main, "MODEL TEXT FILE keys, values and queries of a run, for tq_bench"},
     {"inspect", inspect_main, "FILE            what is in a saved cache"},
 };
 

@@ -10,8 +10,8 @@ static const char *const configs[] = {
     "turbo8", "turbo4t", "k=turbo4t,v=turbo3t", "turbo3t", "k=turbo3t,v=turbo2t", "turbo2t", "turbo4", "turbo3",
     "turbo2", "turbo1",
     /* What the options are worth. */
-    "turbo4t,recent=0", "turbo3t,recent=0", "turbo2t,recent=0", "turbo3t,means=off", "turbo3t,sink=4",
-    "turbo3t,protect=1", "turbo3t,recent=128", "turbo3t,effort=best", "turbo4t,recent=0,means=off",
+    "turbo4t,recent=0", "turbo3t,recent=0", "turbo2t,recent=0", "turbo3t,means=off", "turbo3t,means=k",
+    "turbo3t,sink=4", "turbo3t,protect=1", "turbo3t,recent=128", "turbo3t,effort=best", "turbo4t,recent=0,means=off",
     /* What other engines have. */
     "q8_0", "k=q8_0,v=q4_0", "q4_0", "q4_0-rot",
     /* The same with as many exact tokens as the library has. */
