@@ -7,6 +7,7 @@
 import json
 import math
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -86,6 +87,30 @@ class Usage(unittest.TestCase):
             os.mkfifo(folder + "/fifo")
             self.refused("info", folder + "/fifo")
             self.refused("info", folder)
+
+    def test_damaged_files(self):
+        """Bytes flipped and ends cut off: exit code 2 and one line, or a file that still works."""
+        with open(SMALL, "rb") as file:
+            good = file.read()
+        generator = random.Random(7)
+        refused = 0
+        with tempfile.TemporaryDirectory() as folder:
+            path = folder + "/damaged.gguf"
+            for i in range(20 if QUICK else 100):
+                bad = bytearray(good)
+                for _ in range(generator.randint(1, 3)):
+                    bad[int(10 ** generator.uniform(0, math.log10(200000)))] = generator.choice((0, 1, 0x7f, 0xff))
+                if i % 4 == 0:
+                    bad = bad[:generator.randrange(len(bad))]
+                with open(path, "wb") as file:
+                    file.write(bad)
+                result = subprocess.run([TQ, "run", path, "Hello", "-n", "2"], capture_output=True, check=False)
+                self.assertIn(result.returncode, (0, 2), result.stderr)
+                if result.returncode == 2:
+                    refused += 1
+                    self.assertEqual(result.stderr.count(b"\n"), 1, result.stderr)
+                    self.assertTrue(result.stderr.startswith(b"tq: "), result.stderr)
+        self.assertGreater(refused, 5)
 
     def test_no_numbers(self):
         """Weights that are not finite are the file's fault."""

@@ -33,7 +33,7 @@ void threads_stop(struct threads *threads)
 
 tq_executor threads_executor(const struct threads *threads)
 {
-    return (tq_executor){threads->pool != NULL ? thread_pool_run : NULL, threads->pool};
+    return (tq_executor){threads->count > 1 ? thread_pool_run : NULL, threads->pool};
 }
 
 struct loop {

@@ -20,7 +20,7 @@ bool threads_start(struct threads *threads, size_t count, struct error *error);
 
 void threads_stop(struct threads *threads);
 
-/* For tq_context_desc. Without a pool, the library works on the calling thread. */
+/* For tq_context_desc. With one thread, the library works on the calling thread without asking. */
 tq_executor threads_executor(const struct threads *threads);
 
 /* Work on index 0..count-1, in slot 0..threads->count-1. */
