@@ -100,9 +100,9 @@ static void draw_ticks(const struct drawing *d, size_t axis)
     static const double steps[] = {1.0, 2.0, 5.0, 3.0, 4.0, 7.0};
     const double decades = d->high[axis] - d->low[axis];
     const size_t n = decades > 3.0 ? 1 : decades > 1.0 ? 3 : 6;
-    for (double decade = floor(d->low[axis]); decade <= d->high[axis]; decade += 1.0) {
+    for (int decade = (int)floor(d->low[axis]); decade <= (int)floor(d->high[axis]); decade++) {
         for (size_t i = 0; i < n; i++) {
-            const double value = steps[i] * pow(10.0, decade);
+            const double value = steps[i] * pow(10.0, (double)decade);
             if (log10(value) >= d->low[axis] && log10(value) <= d->high[axis]) {
                 draw_tick(d, axis, value);
             }
@@ -147,7 +147,7 @@ static bool is_free(const struct drawing *d, const struct box *box)
 static void draw_label(struct drawing *d, double x, double y, const char *label, const char *colour)
 {
     char attributes[64];
-    const double width = 6.0 * (double)strlen(label);
+    const double width = 6.5 * (double)strlen(label); /* Nearly, in most fonts. */
     struct box box = {x + 7.0, y - 6.0, width, LABEL_HEIGHT};
     for (int step = 0; step < 6; step++) {
         const double away = 14.0 * step;

@@ -18,7 +18,7 @@ struct decode_speed {
 /* Doubling contexts up to the model's and the text's. */
 void decode_speed_contexts(struct decode_speed *speed, const struct session *session, const struct tokens *tokens);
 
-/* All caches take their steps in turns, so that they meet the same noise; medians. */
+/* All caches take their steps in turns, so that they meet the same noise; medians of the processor's time. */
 bool decode_speed_measure(struct decode_speed *speed, struct session *session, const struct tokens *tokens,
                           struct error *error);
 

@@ -200,6 +200,8 @@ static void add_query(const struct work *work, uint32_t layer, uint32_t kv_head,
         page > 1 ? (page - 1) * TQ_PAGE_TOKENS : 0; /* The default window is a page and this one. */
     const float *q = recording_q(r, layer, position, q_head);
     const double q2 = dot(q, q, r->head_dim) / ((double)r->head_dim * (double)r->head_dim);
+    const uint32_t group = r->n_q_heads / r->n_kv_heads;
+    const double n_queries = (double)QUERIES * group; /* Of this KV head. */
     float *out = output_of(r, work->outputs, layer, query, q_head);
     attention_weights(r, layer, kv_head, q, position, p);
     memset(out, 0, r->head_dim_v * sizeof *out);
@@ -208,7 +210,7 @@ static void add_query(const struct work *work, uint32_t layer, uint32_t kv_head,
         for (size_t j = 0; j < r->head_dim_v; j++) {
             out[j] += (float)p[i] * v[j];
         }
-        head->near += i + WINDOW > position ? p[i] / (QUERIES * (double)(r->n_q_heads / r->n_kv_heads)) : 0.0;
+        head->near += i + WINDOW > position ? p[i] / n_queries : 0.0;
     }
     for (size_t i = 0; i < n_encoded; i++) {
         const size_t at = i / TQ_PAGE_TOKENS;

@@ -9,7 +9,9 @@
 enum sweep_family { SWEEP_TRELLIS, SWEEP_LLOYD_MAX, SWEEP_OPTIONS, SWEEP_YARDSTICKS, SWEEP_FAMILIES };
 
 const char *sweep_family_name(enum sweep_family family);
-enum sweep_family sweep_family_of(const char *config);
+
+/* Of a configuration, as a string. */
+enum sweep_family sweep_family_of(const char *text);
 
 /* Configuration `index`, null beyond the last one; f16, the reference, is not among them. */
 const char *sweep_config(size_t index);
@@ -21,6 +23,6 @@ const char *sweep_speed_config(size_t index);
 void sweep_sort(struct perplexity *perplexity);
 
 /* True if no other configuration has less divergence at the same bytes or fewer. */
-bool sweep_on_front(const struct perplexity *perplexity, size_t row);
+bool sweep_on_front(const struct perplexity *perplexity, size_t index);
 
 #endif /* TQ_TOOL_SWEEP_H */

@@ -379,7 +379,7 @@ bool tokenizer_text(const struct tokenizer *tokenizer, const uint32_t *ids, size
     }
     for (size_t i = 0; i < n; i++) {
         const struct tokenizer_piece *piece = tokenizer_decode(tokenizer, ids[i]);
-        if (!piece->special) {
+        if (!piece->special && piece->bytes != NULL) {
             memcpy(*text + *size, piece->bytes, piece->size);
             *size += piece->size;
         }
