@@ -207,6 +207,14 @@ class Estimate(unittest.TestCase):
         self.assertEqual(longest["q8_0"]["longest_context"], int(1.5 * 2 ** 30) // (32 * 8 * 2 * 136))
         self.assertIn(b"longest", tq("estimate", *shape, "--memory", "8").stdout)
 
+    def test_what_does_not_exist_is_left_out(self):
+        """q8_0 has blocks of 32, trellis codes of 8; who asks for them by name is told."""
+        rows = self.estimate("--layers", "1", "--kv-heads", "1", "--head-dim", "84")
+        self.assertIn("turbo4", rows)
+        self.assertNotIn("q8_0", rows)
+        self.assertNotIn("turbo4t", rows)
+        tq("estimate", "--layers=1", "--kv-heads=1", "--head-dim=84", "--config=turbo4t", expected=2)
+
     def test_model_and_shape_agree(self):
         by_shape = self.estimate("--layers", "4", "--kv-heads", "2", "--head-dim", "64")
         self.assertEqual(self.estimate(SMALL), by_shape)
@@ -349,7 +357,6 @@ class Needle(unittest.TestCase):
             for key in ("asked", "correct", "ranked"):
                 self.assertEqual(row[key], sum(depth[key] for depth in row["depths"]))
             self.assertEqual(row["asked"], 4 * result["trials"])
-            self.assertLessEqual(row["correct"], row["ranked"])
         return {(row["config"], row["context"]): row for row in result["rows"]}
 
     def test_long_context(self):

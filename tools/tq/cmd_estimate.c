@@ -27,16 +27,17 @@ enum { N_USUAL_CONFIGS = sizeof usual_configs / sizeof *usual_configs, DEFAULT_C
 static const size_t MAX_CONTEXT = (size_t)1 << 40;
 
 struct estimate {
-    struct model model; /* The sizes of its keys and values are set. */
-    const char **configs;
+    struct model model;   /* The sizes of its keys and values are set. */
+    const char **configs; /* f16 first, if they are the usual ones. */
     size_t n_configs;
+    bool usual; /* Then what does not exist for the dimension is left out. */
     size_t context;
     size_t memory; /* Bytes; 0: nothing is to fit. */
     bool json;
 };
 
 struct estimate_row {
-    size_t bytes;
+    size_t bytes; /* 0: left out. */
     size_t f16_bytes;
     size_t longest; /* Tokens that fit. */
 };
@@ -123,11 +124,17 @@ static bool run(const struct estimate *estimate, struct error *error)
     bool ok = rows != NULL || error_run(error, "not enough memory");
     for (size_t i = 0; i < estimate->n_configs && ok; i++) {
         ok = compute(estimate, estimate->configs[i], &rows[i], error);
+        if (!ok && estimate->usual && i > 0) {
+            rows[i].bytes = 0;
+            ok = true;
+        }
     }
     if (ok) {
         report_head(estimate);
         for (size_t i = 0; i < estimate->n_configs; i++) {
-            report_row(estimate, i, &rows[i]);
+            if (rows[i].bytes > 0) {
+                report_row(estimate, i, &rows[i]);
+            }
         }
         printf("%s", estimate->json ? "\n ]}\n" : "");
     }
@@ -201,6 +208,7 @@ int estimate_main(int argc, char **argv)
         take_shape(&shape, has_model, &estimate.model, &error) && take_memory(memory, &estimate, &error) &&
         (!has_model || (gguf_open(&gguf, arguments.unnamed[0], &error) && model_load(&estimate.model, &gguf, &error)));
     estimate.context = context > 0 ? context : estimate.model.context_length;
+    estimate.usual = arguments.n_configs == 0;
     estimate.configs = arguments.n_configs > 0 ? arguments.configs : (const char **)usual_configs;
     estimate.n_configs = arguments.n_configs > 0 ? arguments.n_configs : N_USUAL_CONFIGS;
     ok = ok && run(&estimate, &error);

@@ -32,7 +32,8 @@ struct ppl_options {
 };
 
 /* The f16 cache, the sweep, and what --config asks for. */
-static bool make_rows(struct perplexity_report *report, const struct arguments *arguments, struct error *error)
+static bool make_rows(struct perplexity_report *report, const struct arguments *arguments, const struct model *model,
+                      struct error *error)
 {
     struct perplexity *p = &report->perplexity;
     size_t n_sweep = 0;
@@ -45,7 +46,9 @@ static bool make_rows(struct perplexity_report *report, const struct arguments *
     }
     p->rows[p->n_rows++].config = "f16";
     for (size_t i = 0; i < n_sweep; i++) {
-        p->rows[p->n_rows++].config = sweep_config(i);
+        if (sweep_supports(model, sweep_config(i))) {
+            p->rows[p->n_rows++].config = sweep_config(i);
+        }
     }
     for (size_t i = 0; i < arguments->n_configs; i++) {
         p->rows[p->n_rows++].config = arguments->configs[i];
@@ -56,8 +59,11 @@ static bool make_rows(struct perplexity_report *report, const struct arguments *
 static bool measure_speed(struct decode_speed *speed, struct session *session, const struct tokens *tokens,
                           struct error *error)
 {
-    for (const char *config; (config = sweep_speed_config(speed->n_configs)) != NULL;) {
-        speed->configs[speed->n_configs++] = config;
+    const char *config;
+    for (size_t i = 0; (config = sweep_speed_config(i)) != NULL; i++) {
+        if (sweep_supports(&session->model, config)) {
+            speed->configs[speed->n_configs++] = config;
+        }
     }
     decode_speed_contexts(speed, session, tokens);
     return decode_speed_measure(speed, session, tokens, error);
@@ -68,8 +74,8 @@ static bool measure(struct perplexity_report *report, const struct arguments *ar
 {
     static struct session session; /* It must not be moved. */
     struct tokens tokens = {NULL, 0, 0};
-    const bool ok = make_rows(report, arguments, error) &&
-                    session_open(&session, report->model, options->n_threads, error) &&
+    const bool ok = session_open(&session, report->model, options->n_threads, error) &&
+                    make_rows(report, arguments, &session.model, error) &&
                     session_read_tokens(&session, report->text, &tokens, error) &&
                     perplexity_measure(&report->perplexity, &session, &tokens, error) &&
                     (!options->speed || measure_speed(&report->speed, &session, &tokens, error));

@@ -30,6 +30,14 @@ const char *sweep_speed_config(size_t index)
     return index < sizeof speed_configs / sizeof *speed_configs ? speed_configs[index] : NULL;
 }
 
+bool sweep_supports(const struct model *model, const char *text)
+{
+    struct cache_config config;
+    struct error error;
+    size_t bytes;
+    return cache_config_parse(text, &config, &error) && kv_store_estimate(&config, model, 1, &bytes, &error);
+}
+
 const char *sweep_family_name(enum sweep_family family)
 {
     static const char *const names[SWEEP_FAMILIES] = {[SWEEP_TRELLIS] = "trellis codes",

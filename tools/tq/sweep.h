@@ -16,6 +16,9 @@ enum sweep_family sweep_family_of(const char *text);
 /* Configuration `index`, null beyond the last one; f16, the reference, is not among them. */
 const char *sweep_config(size_t index);
 
+/* False if a format does not exist for the model's dimensions. */
+bool sweep_supports(const struct model *model, const char *config);
+
 /* Those whose decoding is timed, f16 first. */
 const char *sweep_speed_config(size_t index);
 
