@@ -415,7 +415,7 @@ class Probe(unittest.TestCase):
 
     def test_text(self):
         out = tq("probe", SMALL, TEXT_HERE, "--tokens", "400").stdout.decode()
-        self.assertIn("For errors up to 5.0 %: k=", out)
+        self.assertIn("For errors up to 3.0 %: k=", out)
 
 
 class Dump(unittest.TestCase):

@@ -11,7 +11,7 @@
 static const char usage[] =
     "usage: tq probe MODEL TEXT [OPTIONS]   (TEXT is a file; - is the standard input)\n"
     "  --tokens N        of the text (1024, or as many as there are)\n"
-    "  --target PERCENT  relative error of attention outputs that the advice is to keep to (5)\n"
+    "  --target PERCENT  relative error of attention outputs that the advice is to keep to (3)\n"
     "  -t N              threads (one per core)\n"
     "  --json            for scripts\n";
 
@@ -214,7 +214,7 @@ int probe_main(int argc, char **argv)
 {
     static struct probe_report report; /* A session must not be moved. */
     const char *target = NULL;
-    float percent = 5.0F;
+    float percent = 3.0F;
     uint64_t n_tokens = 0;
     uint64_t n_threads = 0;
     bool json = false;
