@@ -274,6 +274,30 @@ class Quality(Folder):
             self.assertLess(rows[better]["plain"], rows[worse]["plain"])
             self.assertLess(rows[better]["kl"]["plain"], rows[worse]["kl"]["plain"])
 
+    def test_policies(self):
+        """Formats by layer and by age lie between those they are made of, in bytes and in error."""
+        result = bench("quality", "--data", self.file(qkv(layers=3, tokens=448)), "--json", self.path("out.json"))
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        with open(self.path("out.json"), encoding="utf-8") as file:
+            report = json.load(file)
+        pairs = {row["formats"]: row for row in report["quality"]}
+        rows = {row["policy"]: row for row in report["policies"]}
+        for name, row in rows.items():
+            self.assertIn(f"\n{name} ", result.stdout)
+            if f"{name}/{name}" in pairs:
+                uniform = pairs[f"{name}/{name}"]
+                self.assertEqual((row["bytes"], row["error"], row["kl"]),
+                                 (uniform["bytes"], uniform["means_recent64"], uniform["kl"]["means_recent64"]))
+        for chain in (["turbo2t", "turbo3t", "turbo3t, end layers turbo4t", "turbo4t"],
+                      ["turbo2t", "turbo4t, 3t from 128, 2t from 256", "turbo4t, 3t from 128", "turbo4t"]):
+            for less, more in zip(chain, chain[1:]):
+                self.assertLess(rows[less]["bytes"], rows[more]["bytes"])
+                for key in ("error", "kl"):
+                    self.assertGreater(rows[less][key], rows[more][key])
+        # Of three layers two are protected.
+        ends, most = rows["turbo3t, end layers turbo4t"], rows["turbo4t"]
+        self.assertAlmostEqual(ends["bytes"], (rows["turbo3t"]["bytes"] + 2 * most["bytes"]) / 3)
+
     def test_divergence_has_the_size_of_the_score_errors(self):
         """Small errors of variance s^2 in all scores give a divergence of s^2 / 2. For random keys and queries s^2 is
         about D of the keys, here turbo4 in the norm mode; keys of the page being filled have none."""

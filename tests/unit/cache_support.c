@@ -165,6 +165,16 @@ void feed(tq_cache *cache, tq_seq *seq, uint32_t layer, const struct tokens *tok
 static const tq_layer_formats mixed[] = {
     {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO2}, {TQ_FORMAT_F16, TQ_FORMAT_TURBO3}, {TQ_FORMAT_TURBO1, TQ_FORMAT_F16}};
 
+tq_seq *open_filled(tq_cache *cache, const tq_cache_desc *desc, const struct tokens *tokens, size_t end)
+{
+    tq_seq *seq = open_seq(cache);
+    for (uint32_t layer = 0; layer < desc->n_layers; layer++) {
+        const tq_kv kv = tokens_kv(tokens, 0, end);
+        assert_status(tq_cache_append(cache, seq, layer, &kv), TQ_OK);
+    }
+    return seq;
+}
+
 tq_cache_desc mixed_desc(void)
 {
     tq_cache_desc desc = cache_desc(3, 2, 16, 24);

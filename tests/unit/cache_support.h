@@ -48,6 +48,9 @@ tq_status step(tq_cache *cache, tq_seq *seq, uint32_t layer, const tq_kv *kv, co
 void feed(tq_cache *cache, tq_seq *seq, uint32_t layer, const struct tokens *tokens, size_t first, size_t end,
           float *out, float *lse);
 
+/* A sequence with the first `end` tokens in all layers. */
+tq_seq *open_filled(tq_cache *cache, const tq_cache_desc *desc, const struct tokens *tokens, size_t end);
+
 /* A cache of 3 layers and 2 KV heads, head_dim 16 and 24, whose formats are quick to encode: with and without means,
  * and f16. */
 tq_cache_desc mixed_desc(void);

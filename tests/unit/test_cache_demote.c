@@ -9,17 +9,6 @@
 
 enum { N = 640 };
 
-/* Appends the first `end` tokens to all layers. */
-static tq_seq *open_filled(tq_cache *cache, const tq_cache_desc *desc, const struct tokens *t, size_t end)
-{
-    tq_seq *seq = open_seq(cache);
-    for (uint32_t layer = 0; layer < desc->n_layers; layer++) {
-        const tq_kv kv = tokens_kv(t, 0, end);
-        assert_status(tq_cache_append(cache, seq, layer, &kv), TQ_OK);
-    }
-    return seq;
-}
-
 static tq_status demote(tq_cache *cache, tq_seq *seq, size_t min_age, tq_format k_format, tq_format v_format)
 {
     const tq_tier tier = {min_age, {k_format, v_format}};

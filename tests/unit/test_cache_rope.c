@@ -142,16 +142,6 @@ static tq_cache_desc rope_desc(void)
     return desc;
 }
 
-static tq_seq *open_filled(tq_cache *cache, const tq_cache_desc *desc, const struct tokens *t, size_t end)
-{
-    tq_seq *seq = open_seq(cache);
-    for (uint32_t layer = 0; layer < desc->n_layers; layer++) {
-        const tq_kv kv = tokens_kv(t, 0, end);
-        assert_status(tq_cache_append(cache, seq, layer, &kv), TQ_OK);
-    }
-    return seq;
-}
-
 /* Shifts layer after layer, and compares all layers each time. */
 static void check_shift(const tq_context *context, tq_cache *cache, tq_seq *seq, const struct tokens *t, size_t first,
                         size_t end, int64_t delta, const tq_rope *rope)
