@@ -317,8 +317,9 @@ class Perplexity(unittest.TestCase):
         """Sorted, complete, and the same numbers as without --sweep; our formats ahead of those of other engines."""
         with tempfile.TemporaryDirectory() as folder:
             svg, html = folder + "/chart.svg", folder + "/page.html"
+            speed = [] if QUICK else ["--speed"]
             result = json.loads(tq("ppl", SMALL, TEXT_HERE, "--sweep", "--json", "--window", "512", "--windows", "2",
-                                   "--speed", "--svg", svg, "--html", html, "--config", "turbo4,effort=best").stdout)
+                                   "--svg", svg, "--html", html, "--config", "turbo4,effort=best", *speed).stdout)
             rows = {row["config"]: row for row in result["rows"]}
             sizes = [row["bytes_per_token"] for row in result["rows"]]
             self.assertEqual(sizes, sorted(sizes, reverse=True))
@@ -331,8 +332,9 @@ class Perplexity(unittest.TestCase):
             self.assertLess(rows["turbo4t"]["kl_mean"], rows["q4_0-rot,recent=64"]["kl_mean"])
             self.assertLess(rows["turbo4t,recent=0"]["kl_mean"], rows["q4_0-rot"]["kl_mean"])
             self.assertLess(rows["q4_0-rot,recent=64"]["kl_mean"], rows["q4_0-rot"]["kl_mean"])
-            self.assertEqual({row["context"] for row in result["speed"]}, {256 << i for i in range(5)})
-            self.assertTrue(all(row["tokens_per_second"] > 0 for row in result["speed"]))
+            if not QUICK:
+                self.assertEqual({row["context"] for row in result["speed"]}, {256 << i for i in range(5)})
+                self.assertTrue(all(row["tokens_per_second"] > 0 for row in result["speed"]))
             charts = xml.etree.ElementTree.parse(svg).getroot()
             texts = [element.text for element in charts.iter("{http://www.w3.org/2000/svg}text")]
             for config in rows:
@@ -359,6 +361,7 @@ class Needle(unittest.TestCase):
             self.assertEqual(row["asked"], 4 * result["trials"])
         return {(row["config"], row["context"]): row for row in result["rows"]}
 
+    @unittest.skipIf(QUICK, "slow")
     def test_long_context(self):
         """The small model finds most facts at 8192 tokens, also through 4 and 3 bits, and few through 1 bit."""
         rows = self.rows(SMALL, "--contexts", "8192", "--trials", "4", *(
