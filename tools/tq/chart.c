@@ -58,8 +58,8 @@ static void write_text(FILE *out, double x, double y, const char *attributes, co
 static void set_range(struct drawing *d, const struct chart *chart)
 {
     for (size_t axis = 0; axis < 2; axis++) {
-        d->low[axis] = INFINITY;
-        d->high[axis] = -INFINITY;
+        d->low[axis] = HUGE_VAL;
+        d->high[axis] = -HUGE_VAL;
         for (size_t s = 0; s < chart->n_series; s++) {
             for (size_t i = 0; i < chart->series[s].n; i++) {
                 const struct chart_point *point = &chart->series[s].points[i];
@@ -139,7 +139,7 @@ static bool is_free(const struct drawing *d, const struct box *box)
             return false;
         }
     }
-    return box->x > LEFT && box->x + box->width < CHART_WIDTH && box->y > TOP &&
+    return box->x > LEFT && box->x + box->width < CHART_WIDTH - RIGHT && box->y > TOP &&
            box->y + box->height < CHART_HEIGHT - BOTTOM;
 }
 

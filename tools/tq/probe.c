@@ -173,7 +173,7 @@ static void attention_weights(const struct recording *r, uint32_t layer, uint32_
                               size_t position, double *p)
 {
     const double scale = 1.0 / sqrt((double)r->head_dim);
-    double largest = -INFINITY;
+    double largest = -HUGE_VAL;
     double sum = 0.0;
     for (size_t i = 0; i <= position; i++) {
         p[i] = scale * dot(q, recording_k(r, layer, i, kv_head), r->head_dim);
