@@ -58,11 +58,11 @@ static void print_policies(const struct policy_result *results)
 void cache_quality_print(const tq_context *context, const struct qkv *qkv, const char *data,
                          const struct cache_quality *results)
 {
-    printf("turboquant %s, cache on %s, backend %s\n", tq_version_string(), data, tq_context_backend(context));
+    printf("turboquant %s, backend %s\n", tq_version_string(), tq_context_backend(context));
     operations_print(stdout, context);
-    printf("%u layers, %u KV heads, head_dim %u, %u tokens; against a cache of f16, positions"
+    printf("cache on %s\n%u layers, %u KV heads, head_dim %u, %u tokens; against a cache of f16, positions"
            " %u and above\n",
-           qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2);
+           data, qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2);
     print_rows("Relative error of the attention outputs", results->pairs, errors_of);
     print_rows("KL divergence of the attention weights, nats, mean over queries and heads", results->pairs, kls_of);
     print_sparse(results->pairs);

@@ -217,11 +217,18 @@ void TQ_KERNEL(page_query)(const tq_code *code, const float *q, size_t n_q, void
     }
 }
 
-void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,
-                            const uint8_t *page, size_t first, size_t n, const uint8_t *next, float *scores,
+void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, const float *q, size_t n_q, const uint8_t *page,
+                            size_t first, size_t n, const uint8_t *mean, const uint8_t *next, float *scores,
                             size_t stride)
 {
-    const scores_call call = {code, prepared, n_q, q_mean, page, first, n, next, scores, stride};
+    float q_mean[TQ_PAGE_QUERIES];
+    const scores_call call = {code, prepared, n_q, mean != NULL ? q_mean : NULL, page, first, n, next, scores, stride};
+    if (mean != NULL && tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
+        tq_half_scores_avx2(code->dim, q, n_q, mean, 1, q_mean, 1);
+        for (size_t i = 0; i < n_q; i++) {
+            q_mean[i] /= (float)code->dim;
+        }
+    }
     if (tq_page_query_is_integer(code)) {
         kernel_for(code, ((const tq_prepared *)prepared)->rows_of_a_group)(&call);
     } else if (tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
@@ -229,7 +236,7 @@ void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, size_t n_
     } else if (code->bits == 0) {
         tq_half_scores_avx2(code->dim, prepared, n_q, page + first * code->row_bytes, n, scores, stride);
     } else {
-        tq_page_scores_scalar(code, prepared, n_q, q_mean, page, first, n, next, scores, stride);
+        tq_page_scores_scalar(code, prepared, q, n_q, page, first, n, mean, next, scores, stride);
     }
 }
 
