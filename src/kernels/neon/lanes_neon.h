@@ -26,25 +26,11 @@ typedef struct i32x16 {
 } i32x16;
 
 /* What an operation makes of each of the four registers of a, or of a and b, or of a, b and c. */
-#define EACH(op, a)                                                                                                    \
-    {                                                                                                                  \
-        {                                                                                                              \
-            op((a).r[0]), op((a).r[1]), op((a).r[2]), op((a).r[3])                                                     \
-        }                                                                                                              \
-    }
-#define EACH2(op, a, b)                                                                                                \
-    {                                                                                                                  \
-        {                                                                                                              \
-            op((a).r[0], (b).r[0]), op((a).r[1], (b).r[1]), op((a).r[2], (b).r[2]), op((a).r[3], (b).r[3])             \
-        }                                                                                                              \
-    }
-#define EACH3(op, a, b, c)                                                                                             \
-    {                                                                                                                  \
-        {                                                                                                              \
-            op((a).r[0], (b).r[0], (c).r[0]), op((a).r[1], (b).r[1], (c).r[1]), op((a).r[2], (b).r[2], (c).r[2]),      \
-                op((a).r[3], (b).r[3], (c).r[3])                                                                       \
-        }                                                                                                              \
-    }
+#define EACH(op, a)              op((a).r[0]), op((a).r[1]), op((a).r[2]), op((a).r[3])
+#define EACH2(op, a, b)          PAIR2(op, a, b, 0, 1), PAIR2(op, a, b, 2, 3)
+#define EACH3(op, a, b, c)       PAIR3(op, a, b, c, 0, 1), PAIR3(op, a, b, c, 2, 3)
+#define PAIR2(op, a, b, i, j)    op((a).r[i], (b).r[i]), op((a).r[j], (b).r[j])
+#define PAIR3(op, a, b, c, i, j) op((a).r[i], (b).r[i], (c).r[i]), op((a).r[j], (b).r[j], (c).r[j])
 
 /* How many of `count` elements the step that begins at i covers. */
 TQ_INLINE size_t lanes_left(size_t count, size_t i)
@@ -99,20 +85,21 @@ TQ_INLINE void lanes_store_i32(uint32_t *y, i32x16 a)
     vst1q_u32(y + 12, a.r[3]);
 }
 
-/* Sixteen 16-bit elements, zero-extended, at any address. */
-TQ_INLINE i32x16 lanes_load_u16(const void *x)
+TQ_INLINE i32x16 widen_words(uint16x8_t low, uint16x8_t high)
 {
-    const uint16x8_t low = vreinterpretq_u16_u8(vld1q_u8(x));
-    const uint16x8_t high = vreinterpretq_u16_u8(vld1q_u8((const uint8_t *)x + 16));
     return (i32x16){
         {vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)}};
 }
 
+/* Sixteen 16-bit elements, zero-extended, at any address. */
+TQ_INLINE i32x16 lanes_load_u16(const void *x)
+{
+    const uint8_t *bytes = x;
+    return widen_words(vreinterpretq_u16_u8(vld1q_u8(bytes)), vreinterpretq_u16_u8(vld1q_u8(bytes + 16)));
+}
+
 TQ_INLINE i32x16 lanes_load_u16_part(const void *x, size_t n)
 {
-    if (n == 16) {
-        return lanes_load_u16(x);
-    }
     uint16_t copy[16] = {0};
     memcpy(copy, x, n * sizeof *copy);
     return lanes_load_u16(copy);
@@ -160,12 +147,12 @@ TQ_INLINE void lanes_store_f16_part(void *y, size_t n, f32x16 a)
 
 TQ_INLINE i32x16 lanes_bits(f32x16 a)
 {
-    return (i32x16)EACH(vreinterpretq_u32_f32, a);
+    return (i32x16){{EACH(vreinterpretq_u32_f32, a)}};
 }
 
 TQ_INLINE f32x16 lanes_from_bits(i32x16 a)
 {
-    return (f32x16)EACH(vreinterpretq_f32_u32, a);
+    return (f32x16){{EACH(vreinterpretq_f32_u32, a)}};
 }
 
 TQ_INLINE i32x16 lanes_all_i32(uint32_t value)
@@ -176,27 +163,27 @@ TQ_INLINE i32x16 lanes_all_i32(uint32_t value)
 
 TQ_INLINE i32x16 lanes_and(i32x16 a, i32x16 b)
 {
-    return (i32x16)EACH2(vandq_u32, a, b);
+    return (i32x16){{EACH2(vandq_u32, a, b)}};
 }
 
 TQ_INLINE i32x16 lanes_or(i32x16 a, i32x16 b)
 {
-    return (i32x16)EACH2(vorrq_u32, a, b);
+    return (i32x16){{EACH2(vorrq_u32, a, b)}};
 }
 
 TQ_INLINE i32x16 lanes_add_i32(i32x16 a, i32x16 b)
 {
-    return (i32x16)EACH2(vaddq_u32, a, b);
+    return (i32x16){{EACH2(vaddq_u32, a, b)}};
 }
 
 TQ_INLINE i32x16 lanes_min_u32(i32x16 a, i32x16 b)
 {
-    return (i32x16)EACH2(vminq_u32, a, b);
+    return (i32x16){{EACH2(vminq_u32, a, b)}};
 }
 
 TQ_INLINE i32x16 lanes_max_u32(i32x16 a, i32x16 b)
 {
-    return (i32x16)EACH2(vmaxq_u32, a, b);
+    return (i32x16){{EACH2(vmaxq_u32, a, b)}};
 }
 
 TQ_INLINE i32x16 lanes_shift_left(i32x16 a, int bits)
@@ -223,23 +210,23 @@ TQ_INLINE f32x16 lanes_all(float value)
 
 TQ_INLINE f32x16 lanes_add(f32x16 a, f32x16 b)
 {
-    return (f32x16)EACH2(vaddq_f32, a, b);
+    return (f32x16){{EACH2(vaddq_f32, a, b)}};
 }
 
 TQ_INLINE f32x16 lanes_sub(f32x16 a, f32x16 b)
 {
-    return (f32x16)EACH2(vsubq_f32, a, b);
+    return (f32x16){{EACH2(vsubq_f32, a, b)}};
 }
 
 TQ_INLINE f32x16 lanes_mul(f32x16 a, f32x16 b)
 {
-    return (f32x16)EACH2(vmulq_f32, a, b);
+    return (f32x16){{EACH2(vmulq_f32, a, b)}};
 }
 
 /* a * b + c, rounded once. */
 TQ_INLINE f32x16 lanes_fused(f32x16 a, f32x16 b, f32x16 c)
 {
-    return (f32x16)EACH3(vfmaq_f32, c, a, b);
+    return (f32x16){{EACH3(vfmaq_f32, c, a, b)}};
 }
 
 /* The sum of the lanes as a tree of distance 8, 4, 2, 1. */
@@ -261,7 +248,7 @@ TQ_INLINE float32x4_t butterflies4(float32x4_t a)
 /* Butterflies of distance 1, 2, 4, 8 between lanes. */
 TQ_INLINE f32x16 lanes_butterflies(f32x16 a)
 {
-    const f32x16 b = EACH(butterflies4, a);
+    const f32x16 b = {{EACH(butterflies4, a)}};
     const float32x4_t sum01 = vaddq_f32(b.r[0], b.r[1]);
     const float32x4_t difference01 = vsubq_f32(b.r[0], b.r[1]);
     const float32x4_t sum23 = vaddq_f32(b.r[2], b.r[3]);
@@ -289,7 +276,7 @@ typedef uint8x16x4_t f32_table;
 TQ_INLINE f32_table lanes_table(const float *values, size_t n)
 {
     const f32x16 padded = lanes_load_part(values, n);
-    return (f32_table)EACH(vreinterpretq_u8_f32, padded);
+    return (f32_table){{EACH(vreinterpretq_u8_f32, padded)}};
 }
 
 /* For a table of 2^bits values: those at an index of so many bits, with anything above them. */
@@ -329,7 +316,7 @@ TQ_INLINE unsigned lanes_reached(const float *thresholds, float y)
 {
     const f32x16 all = lanes_all(y);
     const f32x16 t = lanes_load(thresholds);
-    const i32x16 reached = EACH2(vcgeq_f32, all, t); /* -1 if so. */
+    const i32x16 reached = {{EACH2(vcgeq_f32, all, t)}}; /* -1 if so. */
     const uint32x4_t sum = vaddq_u32(vaddq_u32(reached.r[0], reached.r[1]), vaddq_u32(reached.r[2], reached.r[3]));
     return 0U - vaddvq_u32(sum);
 }
@@ -361,7 +348,7 @@ TQ_INLINE uint32_t bits_of_bytes(uint8x16_t low, uint8x16_t high)
 /* Bit l tells whether lane l is at least 0. */
 TQ_INLINE unsigned lanes_not_negative(f32x16 a)
 {
-    const i32x16 is = EACH(vcgezq_f32, a);
+    const i32x16 is = {{EACH(vcgezq_f32, a)}};
     return bits_of_bytes(low_bytes(is), vdupq_n_u8(0));
 }
 
@@ -391,10 +378,7 @@ TQ_INLINE i32x16 lanes_nibbles(uint32_t low, uint32_t high)
 TQ_INLINE i32x16 lanes_load_u8(const uint8_t *x)
 {
     const uint8x16_t bytes = vld1q_u8(x);
-    const uint16x8_t low = vmovl_u8(vget_low_u8(bytes));
-    const uint16x8_t high = vmovl_high_u8(bytes);
-    return (i32x16){
-        {vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)}};
+    return widen_words(vmovl_u8(vget_low_u8(bytes)), vmovl_high_u8(bytes));
 }
 
 TQ_INLINE float32x4_t choose4(uint32x4_t index, float32x4_t high, float32x4_t low)
@@ -405,7 +389,7 @@ TQ_INLINE float32x4_t choose4(uint32x4_t index, float32x4_t high, float32x4_t lo
 /* Where bit 4 of the index is set, `high`, else `low`. */
 TQ_INLINE f32x16 lanes_choose(f32x16 low, f32x16 high, i32x16 index)
 {
-    return (f32x16)EACH3(choose4, index, high, low);
+    return (f32x16){{EACH3(choose4, index, high, low)}};
 }
 
 #endif /* TQ_LANES_NEON_H */

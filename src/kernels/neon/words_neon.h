@@ -52,27 +52,27 @@ TQ_INLINE u16x32 words_from_bytes(const uint8_t *x, uint8_t mask)
 
 TQ_INLINE u16x32 words_add(u16x32 a, u16x32 b)
 {
-    return (u16x32)EACH2(vaddq_u16, a, b);
+    return (u16x32){{EACH2(vaddq_u16, a, b)}};
 }
 
 TQ_INLINE u16x32 words_mul(u16x32 a, u16x32 b)
 {
-    return (u16x32)EACH2(vmulq_u16, a, b);
+    return (u16x32){{EACH2(vmulq_u16, a, b)}};
 }
 
 TQ_INLINE u16x32 words_sub(u16x32 a, u16x32 b)
 {
-    return (u16x32)EACH2(vsubq_u16, a, b);
+    return (u16x32){{EACH2(vsubq_u16, a, b)}};
 }
 
 TQ_INLINE u16x32 words_add_saturating(u16x32 a, u16x32 b)
 {
-    return (u16x32)EACH2(vqaddq_u16, a, b);
+    return (u16x32){{EACH2(vqaddq_u16, a, b)}};
 }
 
 TQ_INLINE u16x32 words_min(u16x32 a, u16x32 b)
 {
-    return (u16x32)EACH2(vminq_u16, a, b);
+    return (u16x32){{EACH2(vminq_u16, a, b)}};
 }
 
 TQ_INLINE uint16x8_t distance8(uint16x8_t a, uint16x8_t b)
@@ -83,7 +83,7 @@ TQ_INLINE uint16x8_t distance8(uint16x8_t a, uint16x8_t b)
 /* |a - b|, both signed. */
 TQ_INLINE u16x32 words_distance(u16x32 a, u16x32 b)
 {
-    return (u16x32)EACH2(distance8, a, b);
+    return (u16x32){{EACH2(distance8, a, b)}};
 }
 
 TQ_INLINE uint16x8_t square_high8(uint16x8_t a)
@@ -96,7 +96,7 @@ TQ_INLINE uint16x8_t square_high8(uint16x8_t a)
 /* The upper halves of a * a. */
 TQ_INLINE u16x32 words_square_high(u16x32 a)
 {
-    return (u16x32)EACH(square_high8, a);
+    return (u16x32){{EACH(square_high8, a)}};
 }
 
 TQ_INLINE uint8x16_t low_bytes_of_words(uint16x8_t a, uint16x8_t b)
@@ -120,26 +120,26 @@ TQ_INLINE uint32_t bytes_signs(const uint8_t *x)
 /* Bit i: whether a < b in lane i. */
 TQ_INLINE uint32_t words_below(u16x32 a, u16x32 b)
 {
-    return bits_of_words((u16x32)EACH2(vcltq_u16, a, b));
+    return bits_of_words((u16x32){{EACH2(vcltq_u16, a, b)}});
 }
 
 TQ_INLINE uint32_t words_equal(u16x32 a, u16x32 b)
 {
-    return bits_of_words((u16x32)EACH2(vceqq_u16, a, b));
+    return bits_of_words((u16x32){{EACH2(vceqq_u16, a, b)}});
 }
 
 /* Bit i: bit `bit` of lane i. */
 TQ_INLINE uint32_t words_bit(u16x32 a, unsigned bit)
 {
     const u16x32 mask = words_all(1U << bit);
-    return bits_of_words((u16x32)EACH2(vtstq_u16, a, mask));
+    return bits_of_words((u16x32){{EACH2(vtstq_u16, a, mask)}});
 }
 
 /* Where a < b, `yes`, else `no`. */
 TQ_INLINE u16x32 words_where_below(u16x32 a, u16x32 b, u16x32 yes, u16x32 no)
 {
-    const u16x32 below = EACH2(vcltq_u16, a, b);
-    return (u16x32)EACH3(vbslq_u16, below, yes, no);
+    const u16x32 below = {{EACH2(vcltq_u16, a, b)}};
+    return (u16x32){{EACH3(vbslq_u16, below, yes, no)}};
 }
 
 TQ_INLINE uint16_t words_least(u16x32 a)
@@ -155,7 +155,7 @@ TQ_INLINE uint16x8_t shuffle_bytes8(uint16x8_t a, uint16x8_t control)
 /* In every 16 bytes: byte i of the result is byte control[i] of a. */
 TQ_INLINE u16x32 words_shuffle_bytes(u16x32 a, u16x32 control)
 {
-    return (u16x32)EACH2(shuffle_bytes8, a, control);
+    return (u16x32){{EACH2(shuffle_bytes8, a, control)}};
 }
 
 /* even[0], odd[0], even[1], .. : 64 words. */
