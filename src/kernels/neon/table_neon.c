@@ -26,4 +26,10 @@ void tq_kernels_neon(tq_kernels *kernels)
     kernels->half_decode = tq_half_decode_neon;
     kernels->half_scores = tq_half_scores_neon;
     kernels->half_sum = tq_half_sum_neon;
+    kernels->page_write = tq_page_write_neon;
+    kernels->page_read = tq_page_read_neon;
+    kernels->page_query = tq_page_query_neon;
+    kernels->page_scores = tq_page_scores_neon;
+    kernels->page_sum = tq_page_sum_neon;
+    kernels->soften = tq_soften_neon;
 }
