@@ -163,10 +163,18 @@ TQ_INLINE tq_subsets value_subsets(uint8x16_t u, coded_before *before)
     return subsets;
 }
 
+/* Keeps gcc from loading all weights before a loop over blocks, for which there are no registers. */
+TQ_INLINE const int32_t *loaded_here(const int32_t *dwords)
+{
+    __asm__("" : "+r"(dwords));
+    return dwords;
+}
+
 /* Adds some quarters of a block, which begin at `block`, to the sums of their dimensions. */
 TQ_INLINE void add_quarters(shape s, const sum_call *call, const tq_tables *tables, const tile_weights *w,
                             const uint8_t *block, coded_before *before, float *sums)
 {
+    const int32_t *dwords = loaded_here(w->dwords);
     tq_fields fields[QUARTERS];
     dot_sum integers[TQ_PAGE_QUERIES][QUARTERS];
     TQ_UNROLL
@@ -188,7 +196,7 @@ TQ_INLINE void add_quarters(shape s, const sum_call *call, const tq_tables *tabl
             TQ_UNROLL
             for (size_t i = 0; i < s.n_q; i++) {
                 dot_sum *sum = &integers[i][quarter];
-                *sum = dot_two(*sum, a, b, w->dwords, k * s.n_q + i, (k + 1) * s.n_q + i);
+                *sum = dot_two(*sum, a, b, dwords, k * s.n_q + i, (k + 1) * s.n_q + i);
             }
         }
     }
