@@ -177,7 +177,8 @@ TQ_INLINE u16x32 words_load_for_fours(const int16_t *x)
 TQ_INLINE void words_store_fours(uint16_t *y, const u16x32 a[4])
 {
     for (size_t i = 0; i < 4; i++) {
-        vst4q_u16(y + 32 * i, (uint16x8x4_t){{a[0].r[i], a[1].r[i], a[2].r[i], a[3].r[i]}});
+        const uint16x8x4_t fours = {{a[0].r[i], a[1].r[i], a[2].r[i], a[3].r[i]}};
+        vst4q_u16(y + 32 * i, fours);
     }
 }
 
