@@ -3,9 +3,10 @@
 """Counts the instructions of the inner loops of an object file: what is left to look at where a processor is emulated
 and times mean nothing. For every function whose name matches, prints its longest innermost loop:
 
-    tools/count_loops.py aarch64-linux-gnu-objdump FILE.o 'scores_04.*'
+    tools/count_loops.py OBJDUMP FILE.o [FUNCTIONS [FACTOR]]
 
-    function      instructions, of which vector arithmetic, loads and stores, and accesses to the stack (spills)
+    function      instructions, of which vector arithmetic, loads and stores, and accesses to the stack (spills),
+                  and the instructions times FACTOR, for instance 1 / (keys that a step of the loop serves)
 """
 import re
 import subprocess
@@ -39,13 +40,15 @@ def count(loop):
 
 
 def main():
-    if len(sys.argv) not in (3, 4):
+    if not 3 <= len(sys.argv) <= 5:
         sys.exit(__doc__)
-    wanted = re.compile(sys.argv[3] if len(sys.argv) == 4 else "")
-    for name, code in functions(sys.argv[1], sys.argv[2]):
+    wanted = sys.argv[3] if len(sys.argv) > 3 else ".*"
+    factor = float(sys.argv[4]) if len(sys.argv) > 4 else 1
+    for name, code in sorted(functions(sys.argv[1], sys.argv[2])):
         loops = sorted((count(loop) for loop in innermost_loops(code)), reverse=True)
-        if loops and wanted.fullmatch(name) or loops and wanted.pattern == "":
-            print(f"{name:32} {loops[0][0]:5} {loops[0][1]:5} {loops[0][2]:5} {loops[0][3]:5}")
+        if loops and re.fullmatch(wanted, name):
+            total, vector, memory, stack = loops[0]
+            print(f"{name:24} {total:5} {vector:5} {memory:5} {stack:5} {total * factor:8.1f}")
 
 
 if __name__ == "__main__":

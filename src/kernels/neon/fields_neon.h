@@ -26,10 +26,6 @@
 
 enum { FIELDS = 8, FIELD_BYTES = 16, QUARTERS = TQ_ROW_BYTES / FIELD_BYTES };
 
-/* How many quarters of a block kernels work on at once, for each load of the integers of n rows of queries or weights:
- * as many as leave a fourth of the registers for sums. */
-#define TQ_QUARTERS(trellis, n) ((n)*DOT_REGISTERS >= 8 ? 1 : (n)*DOT_REGISTERS == 4 || (trellis) ? 2 : QUARTERS)
-
 typedef struct tq_fields {
     uint8x16_t index[4]; /* Lloyd-Max: the rows. Trellis: [field odd * 2 + field turned]. */
     uint8x16_t high;     /* turbo4t: bit k is the highest bit of field k. */

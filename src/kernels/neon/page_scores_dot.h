@@ -15,7 +15,7 @@
  * end. Queries are laid out as page_query_avx2.h says.
  *
  * Tiles of 16 tokens are computed whole; tokens outside of first .. first + n - 1 are not stored. With each tile a
- * quarter of the page `next` is fetched. Contract: within 2.5e-3 |q||k|. */
+ * quarter of the page `next` is fetched. WITHIN 7e-2 units. */
 #ifndef TQ_PAGE_SCORES_DOT_NEON_H
 #define TQ_PAGE_SCORES_DOT_NEON_H
 
@@ -25,6 +25,11 @@
 #include "kernels/x86/page_query_avx2.h"
 
 enum { LANES = 4 };
+
+/* How many quarters of a tile are worked on at once, for each load of the integers of n rows of queries: as many as
+ * leave room for sums and levels, of which a trellis takes more. */
+#define TQ_QUARTERS(trellis, n)                                                                                        \
+    ((n)*DOT_REGISTERS >= ((trellis) ? 8 : 16) ? 1 : (n)*DOT_REGISTERS >= 4 || (trellis) ? 2 : QUARTERS)
 
 /* The arguments of page_scores. */
 typedef struct scores_call {

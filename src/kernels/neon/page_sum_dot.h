@@ -16,7 +16,7 @@
  * dimensions, which are lanes: those of the four dimensions before stay in a register.
  *
  * Tiles of 32 tokens are computed whole; tokens outside of first .. first + n - 1 have weight 0. The same
- * places of the page `next` are fetched meanwhile. Contract: within 5e-3 of the largest weight times the root of n. */
+ * places of the page `next` are fetched meanwhile. WITHIN 2.5e-2 units. */
 #ifndef TQ_PAGE_SUM_DOT_NEON_H
 #define TQ_PAGE_SUM_DOT_NEON_H
 
@@ -27,6 +27,10 @@
 #include <string.h>
 
 enum { LANES = 4, MOST_OF_WEIGHT = 127, EIGHTHS = TQ_VALUE_TOKENS / LANES };
+
+/* How many quarters of a block are worked on at once, for each load of the weights of n queries: as many as leave room
+ * for sums and levels. */
+#define TQ_QUARTERS(trellis, n) ((n)*DOT_REGISTERS >= 8 ? 1 : (n)*DOT_REGISTERS == 4 || (trellis) ? 2 : QUARTERS)
 
 /* The arguments of page_sum. */
 typedef struct sum_call {

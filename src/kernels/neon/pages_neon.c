@@ -23,7 +23,8 @@ void tq_page_read_neon(const tq_code *code, tq_page_kind kind, const uint8_t *pa
 void tq_page_query_neon(const tq_code *code, const float *q, size_t n_q, void *prepared)
 {
     if (tq_page_is_quartered(code, TQ_PAGE_KEYS)) {
-        tq_page_query_round(code, (tq_query_form){tq_integer_levels(code), 0, false}, q, n_q, prepared);
+        const tq_query_form form = {.levels = tq_integer_levels(code), .offset = 0, .words = false};
+        tq_page_query_round(code, form, q, n_q, prepared);
     } else {
         tq_page_query_scalar(code, q, n_q, prepared);
     }
