@@ -165,7 +165,7 @@ TQ_INLINE void finish(const scores_call *call, size_t token, int32x4_t (*sums)[Q
     for (size_t i = 0; i < call->n_q; i++) {
         float32x4_t inner = vcvtq_f32_s32(sums[i * p->rows_of_a_query][quarter]);
         if (p->rows_of_a_query == 2) {
-            inner = vfmaq_n_f32(vcvtq_f32_s32(sums[2 * i + 1][quarter]), inner, 256);
+            inner = vfmaq_n_f32(vcvtq_f32_s32(sums[2 * i + 1][quarter]), inner, TQ_QUERY_RADIX);
         }
         inner = vfmaq_n_f32(vdupq_n_f32(p->bias[i]), inner, p->factor[i]);
         float32x4_t scores = vmulq_f32(inner, vabsq_f32(scales));
@@ -240,15 +240,20 @@ static scores_kernel *kernel_for(const tq_code *code, size_t n_rows)
     return code->trellis.bits != 0 ? trellis[code->bits - 2][rows_at] : lloyd[code->bits - 1][rows_at];
 }
 
-void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,
-                            const uint8_t *page, size_t first, size_t n, const uint8_t *next, float *scores,
+void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, const float *q, size_t n_q, const uint8_t *page,
+                            size_t first, size_t n, const uint8_t *mean, const uint8_t *next, float *scores,
                             size_t stride)
 {
+    float of_mean[TQ_PAGE_QUERIES];
+    const float *q_mean = mean != NULL ? of_mean : NULL;
+    if (mean != NULL) {
+        tq_page_q_mean(code->dim, q, n_q, mean, of_mean);
+    }
     if (tq_page_is_quartered(code, TQ_PAGE_KEYS)) {
         const scores_call call = {code, prepared, n_q, q_mean, page, first, n, next, scores, stride};
         kernel_for(code, call.prepared->rows_of_a_group)(&call);
     } else {
-        tq_page_scores_of_rows(code, prepared, n_q, q_mean, page, first, n, scores, stride);
+        tq_page_scores_of_rows(code, q, n_q, q_mean, page, first, n, scores, stride);
     }
 }
 

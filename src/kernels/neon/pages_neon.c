@@ -23,7 +23,7 @@ void tq_page_read_neon(const tq_code *code, tq_page_kind kind, const uint8_t *pa
 void tq_page_query_neon(const tq_code *code, const float *q, size_t n_q, void *prepared)
 {
     if (tq_page_is_quartered(code, TQ_PAGE_KEYS)) {
-        const tq_query_form form = {.levels = tq_integer_levels(code), .offset = 0, .words = false};
+        const tq_query_form form = {.levels = tq_integer_levels(code), .most_of_pair = 2 * INT8_MAX};
         tq_page_query_round(code, form, q, n_q, prepared);
     } else {
         tq_page_query_scalar(code, q, n_q, prepared);
@@ -35,16 +35,24 @@ static bool is_centred(const uint8_t *row)
     return (tq_load_le16(row) & 0x8000) == 0;
 }
 
-void tq_page_scores_of_rows(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,
-                            const uint8_t *page, size_t first, size_t n, float *scores, size_t stride)
+void tq_page_q_mean(size_t dim, const float *q, size_t n_q, const uint8_t *mean, float *q_mean)
+{
+    tq_half_scores_neon(dim, q, n_q, mean, 1, q_mean, 1);
+    for (size_t i = 0; i < n_q; i++) {
+        q_mean[i] /= (float)dim;
+    }
+}
+
+void tq_page_scores_of_rows(const tq_code *code, const float *q, size_t n_q, const float *q_mean, const uint8_t *page,
+                            size_t first, size_t n, float *scores, size_t stride)
 {
     const uint8_t *rows = page + first * code->row_bytes;
     if (code->bits == 0) {
-        tq_half_scores_neon(code->dim, prepared, n_q, rows, n, scores, stride);
+        tq_half_scores_neon(code->dim, q, n_q, rows, n, scores, stride);
     } else if (code->trellis.bits != 0) {
-        tq_trellis_scores_neon(code, prepared, n_q, rows, n, scores, stride);
+        tq_trellis_scores_neon(code, q, n_q, rows, n, scores, stride);
     } else {
-        tq_lloyd_scores_neon(code, prepared, n_q, rows, n, scores, stride);
+        tq_lloyd_scores_neon(code, q, n_q, rows, n, scores, stride);
     }
     for (size_t k = 0; q_mean != NULL && k < n; k++) {
         for (size_t i = 0; i < n_q && is_centred(rows + k * code->row_bytes); i++) {

@@ -26,8 +26,7 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
         for (size_t t = 0; t < tiles; t++) {
             blocks[t].rows = work->page + at + t * bits * TQ_ROW_BYTES;
         }
-        fetch_rows(work->ahead + at, tiles * bits);
-        multiply_blocks(kind, rows, tiles, 8, blocks, tables, dwords, work->stride, sums);
+        multiply_blocks(kind, rows, tiles, 8, blocks, tables, dwords, work->stride, work->ahead + at, sums);
         at += TQ_KEY_TILES * bits * (size_t)TQ_ROW_BYTES;
         dwords += 8 * work->stride;
     }
@@ -37,7 +36,7 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
         for (size_t t = 0; t < tiles; t++) {
             blocks[t].rows = work->page + tq_key_block_at(work->code, dim / TQ_KEY_DIMS, first_tile + t);
         }
-        multiply_blocks(kind, rows, tiles, 4, blocks, tables, dwords, work->stride, sums);
+        multiply_blocks(kind, rows, tiles, 4, blocks, tables, dwords, work->stride, work->ahead + at, sums);
     }
     TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {
@@ -58,22 +57,10 @@ TQ_INLINE void dots(unsigned bits, size_t rows, const tq_dots *work)
     dots_of_tiles(bits, rows, 2, work, 2);
 }
 
-#define DOTS(bits, rows)                                                                                               \
-    static void dots_##bits##_##rows(const tq_dots *work)                                                              \
-    {                                                                                                                  \
-        dots(bits, rows, work);                                                                                        \
-    }
-#define DOTS_OF(bits)                                                                                                  \
-    DOTS(bits, 1) DOTS(bits, 2) DOTS(bits, 3) DOTS(bits, 4) DOTS(bits, 5) DOTS(bits, 6) DOTS(bits, 7) DOTS(bits, 8)
-#define NAMES_OF(bits)                                                                                                 \
-    {                                                                                                                  \
-        dots_##bits##_1, dots_##bits##_2, dots_##bits##_3, dots_##bits##_4, dots_##bits##_5, dots_##bits##_6,          \
-            dots_##bits##_7, dots_##bits##_8                                                                           \
-    }
+TQ_DOTS_OF(1)
+TQ_DOTS_OF(2)
+TQ_DOTS_OF(3)
+TQ_DOTS_OF(4)
 
-DOTS_OF(1)
-DOTS_OF(2)
-DOTS_OF(3)
-DOTS_OF(4)
-
-tq_dots_function *const tq_lloyd_dots_avx512[4][TQ_MOST_ROWS] = {NAMES_OF(1), NAMES_OF(2), NAMES_OF(3), NAMES_OF(4)};
+tq_dots_function *const tq_lloyd_dots_avx512[4][TQ_MOST_ROWS] = {TQ_DOTS_NAMES_OF(1), TQ_DOTS_NAMES_OF(2),
+                                                                 TQ_DOTS_NAMES_OF(3), TQ_DOTS_NAMES_OF(4)};
