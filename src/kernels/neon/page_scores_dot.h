@@ -67,17 +67,16 @@ TQ_INLINE tq_subsets key_subsets(uint8x16_t coded, uint8x16_t coded_before)
     return (tq_subsets){vreinterpretq_u8_u32(veorq_u32(v1, u4)), vreinterpretq_u8_u32(veorq_u32(u, v5))};
 }
 
-/* Adds the fields of a block, or of the half block at the end, of some quarters: sums[r][quarter] are those of row r.
- */
-TQ_INLINE void add_block(shape s, unsigned n_fields, const tq_fields *fields, const tq_tables *tables, const int32_t *q,
-                         dot_sum (*sums)[QUARTERS])
+/* Adds n_fields fields of some quarters of a block, from `first` on: sums[r][quarter] are those of row r. */
+TQ_INLINE void add_fields(shape s, unsigned first, unsigned n_fields, const tq_fields *fields, const tq_tables *tables,
+                          const int32_t *q, dot_sum (*sums)[QUARTERS])
 {
     TQ_UNROLL
     for (unsigned k = 0; k < n_fields; k += 2) {
         TQ_UNROLL
         for (size_t quarter = 0; quarter < s.quarters; quarter++) {
-            const int8x16_t a = field_levels(s.trellis, s.bits, &fields[quarter], tables, k);
-            const int8x16_t b = field_levels(s.trellis, s.bits, &fields[quarter], tables, k + 1);
+            const int8x16_t a = field_levels(s.trellis, s.bits, &fields[quarter], tables, first + k);
+            const int8x16_t b = field_levels(s.trellis, s.bits, &fields[quarter], tables, first + k + 1);
             TQ_UNROLL
             for (size_t r = 0; r < s.n_rows; r++) {
                 dot_sum *sum = &sums[r][quarter];
@@ -120,16 +119,20 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
                 fields[quarter] = lloyd_fields(s.bits, rows);
             }
         }
-        add_block(s, FIELDS, fields, tables, q, sums);
+        add_fields(s, 0, FIELDS, fields, tables, q, sums);
         q += FIELDS * s.n_rows;
     }
-    if (!s.trellis && s.bits % 2 == 0 && code->dim % TQ_KEY_DIMS != 0) {
-        const uint8_t *last = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t) + at;
+    if (!s.trellis && code->dim % TQ_KEY_DIMS != 0) {
+        const uint8_t *shared = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t - t % 2) + at;
         TQ_UNROLL
         for (size_t quarter = 0; quarter < s.quarters; quarter++) {
-            fields[quarter] = lloyd_fields(s.bits / 2, last + quarter * FIELD_BYTES);
+            fields[quarter] = lloyd_fields(s.bits, shared + quarter * FIELD_BYTES);
         }
-        add_block(s, FIELDS / 2, fields, tables, q, sums);
+        if (t % 2 == 0) {
+            add_fields(s, 0, FIELDS / 2, fields, tables, q, sums);
+        } else {
+            add_fields(s, FIELDS / 2, FIELDS / 2, fields, tables, q, sums);
+        }
     }
     TQ_UNROLL
     for (size_t r = 0; r < s.n_rows; r++) {
