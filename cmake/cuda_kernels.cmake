@@ -5,7 +5,7 @@
 # code for 8.0, and those newer than all that is listed compile the last one's PTX when they load it.
 set(TURBOQUANT_CUDA AUTO CACHE STRING "The CUDA backend: AUTO, ON or OFF")
 set(TURBOQUANT_CUDA_ARCHS 80;90 CACHE STRING "Architectures: 80;86;89;90;100;120 are meant to work")
-set(TURBOQUANT_CUDA_DIMS 64;128 CACHE STRING "Head dims: some of 64;80;96;112;128;192;256")
+set(TURBOQUANT_CUDA_DIMS 64;80;96;112;128;192;256 CACHE STRING "Head dims: some of these")
 if(TURBOQUANT_CUDA)
     find_program(TURBOQUANT_NVCC nvcc HINTS /usr/local/cuda/bin)
     if(NOT TURBOQUANT_NVCC AND NOT TURBOQUANT_CUDA STREQUAL "AUTO")
@@ -25,10 +25,10 @@ if(TURBOQUANT_CUDA AND TURBOQUANT_NVCC AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
     foreach(dim IN LISTS TURBOQUANT_CUDA_DIMS)
         set(image ${folder}/kernels_${dim}.fatbin)
         add_custom_command(OUTPUT ${image}
-            COMMAND ${TURBOQUANT_NVCC} ${flags} -DTQ_CUDA_DIM=${dim} -fatbin
-                    ${PROJECT_SOURCE_DIR}/src/kernels/cuda/kernels.cu -o ${image}
+            COMMAND ${PROJECT_SOURCE_DIR}/tools/cuda_compile.sh ${TURBOQUANT_NVCC} ${image} ${dim} ${flags}
             DEPENDS ${sources} COMMENT "CUDA kernels of head_dim ${dim}" VERBATIM)
         list(APPEND images ${image})
+        list(APPEND TURBOQUANT_CUDA_LOGS ${image}.log)
         string(APPEND included "IMAGE(${dim}, \"${image}\")\n")
         string(APPEND listed "    {${dim}, tq_cuda_image_${dim}},\n")
     endforeach()
@@ -38,10 +38,4 @@ if(TURBOQUANT_CUDA AND TURBOQUANT_NVCC AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
         src/cuda/modules.c src/cuda/memory.c src/cuda/sides.c src/cuda/steps.c src/cuda/transfer.c src/cuda/attention.c)
     target_compile_definitions(turboquant_objects PRIVATE TQ_CUDA=1)
     set(TURBOQUANT_HAS_CUDA ON)
-    # Not part of `all`: it takes minutes.
-    add_custom_target(cuda_kernels
-        COMMAND ${CMAKE_COMMAND} -E env "NVCC=${TURBOQUANT_NVCC}"
-                ${PROJECT_SOURCE_DIR}/tools/check_cuda_kernels.sh ${folder}
-                "${TURBOQUANT_CUDA_ARCHS}" "${TURBOQUANT_CUDA_DIMS}"
-        VERBATIM)
 endif()
