@@ -128,13 +128,14 @@ typedef struct tq_context_desc {
      * here is TQ_ERR_UNSUPPORTED, never a silent fallback. If null, the environment variable TURBOQUANT_BACKEND is read
      * once, here, by the same rules. */
     const char *backend;
-    uint32_t flags; /**< TQ_CONTEXT_* or 0. */
+    uint32_t flags;  /**< TQ_CONTEXT_* or 0. */
+    uint32_t device; /**< Number of the device, for backends that have memory of their own ("cuda"). */
 } tq_context_desc;
 
 /** Initialiser for tq_context_desc. */
 #define TQ_CONTEXT_DESC_INIT                                                                                           \
     {                                                                                                                  \
-        sizeof(tq_context_desc), {0, 0, 0}, {0, 0}, {0, 0}, 0, 0                                                       \
+        sizeof(tq_context_desc), {0, 0, 0}, {0, 0}, {0, 0}, 0, 0, 0                                                    \
     }
 
 enum { TQ_CONTEXT_IGNORE_ENV = 1 /**< Do not read TURBOQUANT_BACKEND. */ };

@@ -143,12 +143,13 @@ typedef struct tq_kv {
     size_t k_head_stride;  /**< Elements from a head to the next; 0: head_dim_k. */
     size_t v_token_stride; /**< As for keys. */
     size_t v_head_stride;  /**< As for keys. */
+    void *stream;          /**< On a device: where the work is queued (CUDA: a CUstream); null is its default stream. */
 } tq_kv;
 
 /** Initialiser for tq_kv. */
 #define TQ_KV_INIT                                                                                                     \
     {                                                                                                                  \
-        sizeof(tq_kv), 0, 0, 0, 0, 0, 0, 0, 0                                                                          \
+        sizeof(tq_kv), 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                       \
     }
 
 enum {
@@ -182,12 +183,13 @@ typedef struct tq_attention {
      * divides. The error stays below skip_below times the sum of the norms passed over; 0: nothing is passed over. */
     float skip_below;
     uint32_t flags; /**< TQ_ATTENTION_* */
+    void *stream;   /**< As in tq_kv, whose counts where there are both. */
 } tq_attention;
 
 /** Initialiser for tq_attention. */
 #define TQ_ATTENTION_INIT                                                                                              \
     {                                                                                                                  \
-        sizeof(tq_attention), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                           \
+        sizeof(tq_attention), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                        \
     }
 
 /** One step of one layer: stores new tokens and attends their queries over the past and the new tokens, in the right
@@ -214,6 +216,17 @@ TQ_API tq_status tq_cache_append(tq_cache *cache, tq_seq *seq, uint32_t layer, c
  *         TQ_ERR_UNSUPPORTED if a query is in an older page. */
 TQ_API tq_status tq_cache_attend(const tq_cache *cache, const tq_seq *seq, uint32_t layer,
                                  const tq_attention *attention);
+
+/** One step of one layer for many sequences: what tq_cache_forward, tq_cache_append or tq_cache_attend does for one. Of
+ * kv's and attention's tokens, sequence i has those from i * n on, n = n_tokens / n_seqs: an engine's batch, in which
+ * sequences may have any lengths. On a device it is one launch for up to 64 sequences, as long as no sequence's new
+ * tokens cross the end of a page.
+ *
+ * `kv` null: nothing is stored. `attention` null: nothing is attended. All or nothing, for all sequences together.
+ * @return As for tq_cache_forward and tq_cache_attend; TQ_ERR_INVALID_ARGUMENT also if a sequence is there twice, or if
+ *         n_tokens is no multiple of n_seqs. */
+TQ_API tq_status tq_cache_forward_batch(tq_cache *cache, tq_seq *const *seqs, size_t n_seqs, uint32_t layer,
+                                        const tq_kv *kv, const tq_attention *attention);
 
 /** Formats for tokens of some age. */
 typedef struct tq_tier {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The cache as an object: its description, its layers, its size. */
-#include "cache.h"
+#include "device.h"
 
 #include "checked.h"
 #include "desc.h"
@@ -100,6 +100,9 @@ static tq_status shape_side(const tq_context *context, const tq_cache_desc *desc
     side->has_mean = (desc->flags & no_means) == 0 && format != TQ_FORMAT_F16;
     side->rows_at = side->has_mean ? (mean_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : 0;
     side->encoded_bytes = side->rows_at + P * row_bytes;
+    if (context->device != NULL) {
+        side->device_bytes = context->device->ops->side_bytes(format, codec_desc.dim, side->has_mean);
+    }
     return TQ_OK;
 }
 
@@ -153,6 +156,9 @@ tq_status tq_cache_form(tq_cache *cache, tq_layer_formats formats, tq_form *form
     if (status == TQ_OK) {
         status = make_side(cache, TQ_PAGE_VALUES, formats.v_format, &cache->v_sides[v]);
     }
+    if (status == TQ_OK && cache->device != NULL) {
+        status = cache->device->ops->form_open(cache->device, &cache->k_sides[k], &cache->v_sides[v]);
+    }
     if (status == TQ_OK) {
         *form = (tq_form){&cache->k_sides[k], &cache->v_sides[v]};
     }
@@ -177,6 +183,7 @@ tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, 
         return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
     }
     made->context = context;
+    made->device = context->device;
     made->desc = resolved;
     made->window_pages = tq_pages_of(resolved.recent_tokens);
     atomic_flag_clear(&made->busy);
@@ -184,6 +191,9 @@ tq_status tq_cache_create(const tq_context *context, const tq_cache_desc *desc, 
     if (made->layers == NULL) {
         tq_cache_destroy(made);
         return tq_fail(context, TQ_ERR_OUT_OF_MEMORY, "tq_cache_create: out of memory");
+    }
+    if (made->device != NULL) {
+        status = made->device->ops->cache_open(made->device, made);
     }
     for (size_t i = 0; status == TQ_OK && i < resolved.n_layers; i++) {
         status = tq_cache_form(made, formats_of(&resolved, i), &made->layers[i]);
@@ -212,8 +222,15 @@ void tq_cache_destroy(tq_cache *cache)
         tq_release(allocator, scratch);
     }
     for (size_t i = 0; i < TQ_FORMATS; i++) {
+        if (cache->device != NULL) {
+            cache->device->ops->side_close(cache->device, &cache->k_sides[i]);
+            cache->device->ops->side_close(cache->device, &cache->v_sides[i]);
+        }
         tq_codec_destroy(cache->k_sides[i].codec);
         tq_codec_destroy(cache->v_sides[i].codec);
+    }
+    if (cache->device != NULL) {
+        cache->device->ops->cache_close(cache->device, cache);
     }
     tq_release(allocator, cache->layers);
     tq_release(allocator, cache);
@@ -232,7 +249,8 @@ tq_status tq_cache_estimate(const tq_context *context, const tq_cache_desc *desc
     if (status != TQ_OK) {
         return status;
     }
-    const tq_cache shape = {.desc = resolved, .window_pages = tq_pages_of(resolved.recent_tokens)};
+    const tq_cache shape = {
+        .desc = resolved, .device = context->device, .window_pages = tq_pages_of(resolved.recent_tokens)};
     const size_t encoded = n_tokens > 0 ? tq_encoded_pages(&shape, n_tokens - 1) : 0;
     const size_t dropped = encoded > 0 ? encoded - 1 : 0;
     const size_t blocks[TQ_BLOCK_KINDS] = {[TQ_BLOCK_EXACT] = tq_pages_of(n_tokens) - dropped,

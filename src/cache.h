@@ -24,6 +24,8 @@ typedef struct tq_side {
     size_t rows_at; /* An encoded head: f16 mean of its rotated vectors, if it has one, then 64 rows at a multiple
                        of 64. */
     size_t encoded_bytes;
+    size_t device_bytes; /* The same on a device, which has a layout of its own. */
+    void *on_device;     /* What a device's kernels need of it; null otherwise. */
 } tq_side;
 
 /* The formats of keys and values, of a layer or of an encoded page. */
@@ -50,6 +52,9 @@ typedef struct tq_track {
     size_t n_tokens;
     size_t room; /* Of `pages`, in pages. */
     tq_page **pages;
+    void *on_device;       /* The device's table of pages; null on a host. */
+    size_t device_room;    /* Of it, in pages, */
+    size_t device_current; /* and how many of its entries are right. */
 } tq_track;
 
 struct tq_seq {
@@ -74,6 +79,9 @@ struct tq_cache {
     tq_side k_sides[TQ_FORMATS];
     tq_side v_sides[TQ_FORMATS];
     tq_seq *sequences;
+    tq_device *device; /* The context's; null if pages are in the host's memory. */
+    void *on_device;   /* The device's own data. */
+    void *stream;      /* Of the call that is running. */
     tq_scratch *scratch;
     atomic_size_t n_sequences;
     atomic_size_t used[TQ_BLOCK_KINDS]; /* Bytes of all blocks. */
@@ -92,11 +100,19 @@ static inline size_t tq_pages_of(size_t n_tokens)
     return n_tokens / TQ_PAGE_TOKENS + (n_tokens % TQ_PAGE_TOKENS != 0);
 }
 
+/* Entry `index` of the device's table is no longer right. */
+static inline void tq_track_touch(tq_track *track, size_t index)
+{
+    if (track->device_current > index) {
+        track->device_current = index;
+    }
+}
+
 /* --- Where things lie in blocks ------------------------------------------------------------------------------------
  */
 
-/* Bytes of a block; `form` matters for encoded ones only. */
-static inline size_t tq_block_bytes(const tq_cache *cache, tq_form form, tq_block kind)
+/* Bytes of a block in the host's layout; `form` matters for encoded ones only. */
+static inline size_t tq_host_block_bytes(const tq_cache *cache, tq_form form, tq_block kind)
 {
     const tq_cache_desc *desc = &cache->desc;
     const size_t token = (size_t)2 * (desc->head_dim_k + desc->head_dim_v);
@@ -104,6 +120,14 @@ static inline size_t tq_block_bytes(const tq_cache *cache, tq_form form, tq_bloc
                         : kind == TQ_BLOCK_EXACT ? TQ_PAGE_TOKENS * token
                                                  : desc->sink_tokens * token;
     return desc->n_kv_heads * head;
+}
+
+/* Bytes of a block where the cache has it. */
+static inline size_t tq_block_bytes(const tq_cache *cache, tq_form form, tq_block kind)
+{
+    return cache->device != NULL && kind == TQ_BLOCK_ENCODED
+               ? cache->desc.n_kv_heads * (form.k->device_bytes + form.v->device_bytes)
+               : tq_host_block_bytes(cache, form, kind);
 }
 
 /* Exact keys of one head in a block of `tokens` tokens; its values follow. */
@@ -186,7 +210,9 @@ typedef struct tq_store {
     const tq_kv *kv; /* Strides resolved. */
     size_t done;     /* Tokens stored so far. */
     tq_page *spare_pages;
-    uint8_t *spare_blocks[TQ_BLOCK_KINDS]; /* Lists through the first bytes of each block. */
+    uint8_t **spare_blocks[TQ_BLOCK_KINDS];
+    size_t n_spare_blocks[TQ_BLOCK_KINDS];
+    uint8_t **spares; /* Room for the lists. */
 } tq_store;
 
 /* Reserves all memory that storing kv->n_tokens needs. TQ_OK, TQ_ERR_CAPACITY or TQ_ERR_OUT_OF_MEMORY; on an error
@@ -194,6 +220,15 @@ typedef struct tq_store {
 tq_status tq_store_begin(tq_store *store, tq_cache *cache, tq_form form, tq_track *track, const tq_kv *kv);
 
 size_t tq_store_segment(tq_store *store);
+
+/* A segment in parts, for devices. Pages [*first, *end) leave the window; of each, the page if there is something to
+ * encode, with blocks for it, else null; then the next segment's tokens go to the newest page, from `begin` on. */
+void tq_store_leaving(const tq_store *store, size_t *first, size_t *end);
+tq_page *tq_store_leave(tq_store *store, size_t index);
+void tq_store_left(tq_store *store, size_t index, size_t end);
+size_t tq_store_next(const tq_store *store);
+tq_page *tq_store_receive(tq_store *store);
+void tq_store_received(tq_store *store, size_t count);
 
 /* Frees what was reserved and not needed. */
 void tq_store_end(tq_store *store);
@@ -213,7 +248,7 @@ void tq_side_recode(const tq_side *from, const uint8_t *encoded, size_t end, con
                     uint8_t *exact);
 
 /* Encodes tokens [exact_from, 64) from the exact block to the encoded one; both are there, and the page has one owner.
- * The page's mean is taken anew if all tokens are exact. */
+ * The page's mean is taken anew if all tokens are exact. Sinks are kept if the page has room for them. */
 void tq_page_encode(const tq_cache *cache, tq_page *page);
 
 /* Copies tokens [exact_from, sink_tokens) of a first page from its exact block to its sinks. */

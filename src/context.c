@@ -5,8 +5,8 @@
 #define _GNU_SOURCE /* secure_getenv */
 #endif
 
-#include "context.h"
 #include "desc.h"
+#include "device.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -96,7 +96,7 @@ static const char *wanted_backend(const tq_context_desc *desc)
 tq_status tq_context_create(const tq_context_desc *desc, tq_context **context)
 {
     tq_context_desc wish = TQ_CONTEXT_DESC_INIT;
-    tq_context made = {{default_alloc, default_free, NULL}, {NULL, NULL}, {NULL, NULL}, {0}};
+    tq_context made = {{default_alloc, default_free, NULL}, {NULL, NULL}, {NULL, NULL}, {0}, NULL};
     if (context == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
@@ -134,6 +134,11 @@ tq_status tq_context_create(const tq_context_desc *desc, tq_context **context)
         return tq_fail(&made, TQ_ERR_OUT_OF_MEMORY, "tq_context_create: out of memory");
     }
     *result = made;
+    status = tq_device_open(result, made.kernels.backend, wish.device);
+    if (status != TQ_OK) {
+        tq_context_destroy(result);
+        return status;
+    }
     *context = result;
     return TQ_OK;
 }
@@ -142,6 +147,9 @@ void tq_context_destroy(tq_context *context)
 {
     if (context != NULL) {
         const tq_allocator allocator = context->allocator;
+        if (context->device != NULL) {
+            context->device->ops->close(context->device);
+        }
         tq_release(&allocator, context);
     }
 }

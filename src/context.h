@@ -7,11 +7,15 @@
 #include "kernels/kernels.h"
 #include "turboquant.h"
 
+/* A backend with memory of its own: device.h. */
+typedef struct tq_device tq_device;
+
 struct tq_context {
     tq_allocator allocator;
     tq_executor executor;
     tq_log log;
     tq_kernels kernels;
+    tq_device *device; /* Null: caches are in the host's memory. */
 };
 
 /* Zeroed memory for rows * size bytes, aligned to 64; null if there is none or the product does not fit. */

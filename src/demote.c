@@ -130,6 +130,9 @@ tq_status tq_cache_demote(tq_cache *cache, tq_seq *seq, const tq_tier *tiers, si
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
                        "tq_cache_demote: seq is null or of another cache, or tiers is null");
     }
+    if (cache->device != NULL) {
+        return tq_fail(cache->context, TQ_ERR_UNSUPPORTED, "tq_cache_demote: not yet for caches on devices");
+    }
     for (size_t i = 0; status == TQ_OK && i < n_tiers; i++) {
         tq_form form;
         if (i > 0 && tiers[i].min_age <= tiers[i - 1].min_age) {

@@ -4,6 +4,7 @@
  * memory is taken as bytes arrive, every section has a checksum, and rows must be such that an encoder can have written
  * them. */
 #include "desc.h"
+#include "device.h"
 #include "half.h"
 #include "rows.h"
 #include "saved.h"
@@ -163,9 +164,10 @@ static bool read_exact(tq_source *source, const tq_cache *cache, size_t begin, s
     return sound;
 }
 
-static bool read_block(tq_source *source, const tq_cache *cache, tq_page *page, tq_block kind, size_t live)
+/* `block` is in the host's layout. */
+static bool read_block(tq_source *source, const tq_cache *cache, const tq_page *page, tq_block kind, size_t live,
+                       uint8_t *block)
 {
-    uint8_t *block = page->blocks[kind];
     const size_t n_sinks = cache->desc.sink_tokens;
     bool sound = true;
     switch (kind) {
@@ -180,6 +182,24 @@ static bool read_block(tq_source *source, const tq_cache *cache, tq_page *page, 
         }
         return sound;
     }
+}
+
+/* The same to wherever the cache has it. */
+static tq_status read_to(tq_source *source, tq_cache *cache, const tq_page *page, tq_block kind, size_t live)
+{
+    if (cache->device == NULL) {
+        return read_block(source, cache, page, kind, live, page->blocks[kind]) ? TQ_OK : TQ_ERR_CORRUPT;
+    }
+    uint8_t *copy = tq_allocate(&cache->context->allocator, 1, tq_host_block_bytes(cache, page->form, kind));
+    tq_status status = TQ_ERR_OUT_OF_MEMORY;
+    if (copy != NULL) {
+        status = read_block(source, cache, page, kind, live, copy) ? TQ_OK : TQ_ERR_CORRUPT;
+    }
+    if (status == TQ_OK) {
+        status = cache->device->ops->write_block(cache->device, cache, page->form, kind, copy, page->blocks[kind]);
+    }
+    tq_release(&cache->context->allocator, copy);
+    return status;
 }
 
 /* What a page says of itself, in the order of the file. */
@@ -235,8 +255,8 @@ static tq_status read_page(tq_source *source, tq_cache *cache, size_t index, siz
         const tq_block kind = TQ_SAVED_ORDER[i];
         if (has_part(&h, kind)) {
             status = tq_block_allocate(cache, page->form, kind, true, &page->blocks[kind]);
-            if (status == TQ_OK && !read_block(source, cache, page, kind, live)) {
-                status = TQ_ERR_CORRUPT;
+            if (status == TQ_OK) {
+                status = read_to(source, cache, page, kind, live);
             }
         }
     }
@@ -249,6 +269,11 @@ typedef struct layer_entry {
     uint64_t n_tokens;
     uint64_t section_bytes;
 } layer_entry;
+
+static bool has_form(const tq_page *page, tq_layer_formats formats)
+{
+    return page->form.k->codec->desc.format == formats.k_format && page->form.v->codec->desc.format == formats.v_format;
+}
 
 /* Reads a layer's section; pages that were read belong to the track, also if it fails. */
 static tq_status read_section(tq_source *source, tq_cache *cache, const layer_entry *entry, tq_track *track)
@@ -267,6 +292,9 @@ static tq_status read_section(tq_source *source, tq_cache *cache, const layer_en
         track->pages[begin / P] = page;
         track->n_tokens = begin + live;
         status = read_page(source, cache, begin / P, live, page);
+        if (status == TQ_OK && cache->device != NULL && !has_form(page, entry->formats)) {
+            status = TQ_ERR_UNSUPPORTED; /* A launch reads all pages in one form. */
+        }
     }
     if (status == TQ_OK && (!tq_source_checksum(source) || source->bytes - start != entry->section_bytes)) {
         status = TQ_ERR_CORRUPT;
@@ -320,6 +348,8 @@ static const char *sentence_for(tq_status status)
     switch (status) {
     case TQ_ERR_CORRUPT:
         return "tq_cache_load: the data ends early, a checksum is wrong, or it holds what no encoder writes";
+    case TQ_ERR_UNSUPPORTED:
+        return "tq_cache_load: a device cannot hold pages of several formats in a layer";
     case TQ_ERR_CAPACITY:
         return "tq_cache_load: memory_limit has been reached";
     default:

@@ -195,8 +195,10 @@ static void encode_head(void *arg, size_t head)
 void tq_page_encode(const tq_cache *cache, tq_page *page)
 {
     encode_work work = {cache, page};
+    if (page->blocks[TQ_BLOCK_SINKS] != NULL) {
+        tq_page_keep_sinks(cache, page);
+    }
     tq_run(cache->context, encode_head, &work, cache->desc.n_kv_heads);
-    page->n_encoded = P;
 }
 
 void tq_page_keep_sinks(const tq_cache *cache, tq_page *page)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The memory of pages. */
-#include "cache.h"
+#include "device.h"
 
 #include <string.h>
 
@@ -14,15 +14,41 @@ static size_t used_bytes(tq_cache *cache)
     return sum;
 }
 
+/* Memory where the cache has its pages; null if there is none. */
+static uint8_t *take_memory(tq_cache *cache, size_t bytes)
+{
+    uint8_t *memory;
+    if (cache->device == NULL) {
+        return tq_allocate(&cache->context->allocator, 1, bytes);
+    }
+    return cache->device->ops->allocate(cache->device, cache, bytes, &memory) == TQ_OK ? memory : NULL;
+}
+
+static void give_memory(tq_cache *cache, size_t bytes, uint8_t *memory)
+{
+    if (cache->device == NULL) {
+        tq_release(&cache->context->allocator, memory);
+    } else {
+        cache->device->ops->free(cache->device, cache, bytes, memory);
+    }
+}
+
+static void copy_memory(tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes)
+{
+    if (cache->device == NULL) {
+        memcpy(to, from, bytes);
+    } else {
+        cache->device->ops->copy(cache->device, cache, to, from, bytes);
+    }
+}
+
 /* The bytes are counted before they are allocated, so that threads cannot exceed the limit together. */
 tq_status tq_block_allocate(tq_cache *cache, tq_form form, tq_block kind, bool limited, uint8_t **block)
 {
     const size_t bytes = tq_block_bytes(cache, form, kind);
     atomic_fetch_add(&cache->used[kind], bytes);
     const bool fits = !limited || cache->desc.memory_limit == 0 || used_bytes(cache) <= cache->desc.memory_limit;
-    /* Never less than a pointer, for the lists of spare blocks. */
-    *block =
-        fits ? tq_allocate(&cache->context->allocator, 1, bytes < sizeof(uint8_t *) ? sizeof(uint8_t *) : bytes) : NULL;
+    *block = fits ? take_memory(cache, bytes) : NULL;
     if (*block == NULL) {
         atomic_fetch_sub(&cache->used[kind], bytes);
         return fits ? TQ_ERR_OUT_OF_MEMORY : TQ_ERR_CAPACITY;
@@ -33,8 +59,9 @@ tq_status tq_block_allocate(tq_cache *cache, tq_form form, tq_block kind, bool l
 void tq_block_free(tq_cache *cache, tq_form form, tq_block kind, uint8_t *block)
 {
     if (block != NULL) {
-        atomic_fetch_sub(&cache->used[kind], tq_block_bytes(cache, form, kind));
-        tq_release(&cache->context->allocator, block);
+        const size_t bytes = tq_block_bytes(cache, form, kind);
+        atomic_fetch_sub(&cache->used[kind], bytes);
+        give_memory(cache, bytes, block);
     }
 }
 
@@ -70,7 +97,7 @@ tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy)
             status = tq_block_allocate(cache, page->form, (tq_block)kind, true, &made->blocks[kind]);
         }
         if (block != NULL && status == TQ_OK) {
-            memcpy(made->blocks[kind], block, tq_block_bytes(cache, page->form, (tq_block)kind));
+            copy_memory(cache, made->blocks[kind], block, tq_block_bytes(cache, page->form, (tq_block)kind));
         }
     }
     if (status != TQ_OK) {
@@ -94,6 +121,7 @@ static void settle_copies(tq_cache *cache, tq_track *track, tq_page *copies, boo
         if (keep) {
             loser = track->pages[copy->index];
             track->pages[copy->index] = copy;
+            tq_track_touch(track, copy->index);
         }
         tq_page_release(cache, loser);
     }

@@ -5,9 +5,8 @@
  * RoPE (J. Su et al., arXiv:2104.09864) turns each pair of coordinates by an angle proportional to the position, so
  * moving a key by delta positions turns each pair by delta times its frequency. The rotation that spreads coordinates
  * before they are rounded mixes all pairs, so a key must be decoded and rotated back first. */
-#include "cache.h"
-
 #include "desc.h"
+#include "device.h"
 
 #include <math.h>
 #include <string.h>
@@ -100,6 +99,45 @@ static void shift_head(void *arg, size_t head)
     }
 }
 
+/* A page on a device is turned on the host. */
+static tq_status shift_on_host(tq_cache *cache, shift_work *work)
+{
+    const tq_allocator *allocator = &cache->context->allocator;
+    const tq_page *page = work->page;
+    tq_page copy = {.form = page->form, .n_encoded = page->n_encoded, .exact_from = page->exact_from};
+    tq_status status = TQ_OK;
+    for (size_t i = 0; status == TQ_OK && i < TQ_BLOCK_KINDS; i++) {
+        const tq_block kind = (tq_block)i;
+        if (page->blocks[i] != NULL) {
+            copy.blocks[i] = tq_allocate(allocator, 1, tq_host_block_bytes(cache, page->form, kind));
+            status = copy.blocks[i] == NULL ? TQ_ERR_OUT_OF_MEMORY
+                                            : cache->device->ops->read_block(cache->device, cache, page->form, kind,
+                                                                             page->blocks[i], copy.blocks[i]);
+        }
+    }
+    if (status == TQ_OK) {
+        work->page = &copy;
+        tq_run(cache->context, shift_head, work, cache->desc.n_kv_heads);
+    }
+    for (size_t i = 0; i < TQ_BLOCK_KINDS; i++) {
+        if (status == TQ_OK && page->blocks[i] != NULL) {
+            status = cache->device->ops->write_block(cache->device, cache, page->form, (tq_block)i, copy.blocks[i],
+                                                     page->blocks[i]);
+        }
+        tq_release(allocator, copy.blocks[i]);
+    }
+    return status;
+}
+
+static tq_status shift_page(tq_cache *cache, shift_work *work)
+{
+    if (cache->device != NULL) {
+        return shift_on_host(cache, work);
+    }
+    tq_run(cache->context, shift_head, work, cache->desc.n_kv_heads);
+    return TQ_OK;
+}
+
 /* Checks a description and resolves its defaults. */
 static tq_status read_rope(const tq_cache *cache, const tq_rope *from, tq_rope *rope)
 {
@@ -164,7 +202,7 @@ tq_status tq_cache_rope_shift(tq_cache *cache, tq_seq *seq, uint32_t layer, size
                                                  : "tq_cache_rope_shift: out of memory");
     }
     const turn t = find_turn(&resolved, delta);
-    for (size_t i = first / P; i < tq_pages_of(end); i++) {
+    for (size_t i = first / P; status == TQ_OK && i < tq_pages_of(end); i++) {
         shift_work work = {.cache = cache,
                            .turn = &t,
                            .page = track->pages[i],
@@ -172,8 +210,10 @@ tq_status tq_cache_rope_shift(tq_cache *cache, tq_seq *seq, uint32_t layer, size
                            .end = least(end - i * P, P),
                            .live = least(track->n_tokens - i * P, P),
                            .scratch = scratch};
-        tq_run(cache->context, shift_head, &work, cache->desc.n_kv_heads);
+        status = shift_page(cache, &work);
     }
     tq_release(&cache->context->allocator, scratch);
-    return TQ_OK;
+    return status == TQ_OK ? TQ_OK
+                           : tq_fail(cache->context, status,
+                                     "tq_cache_rope_shift: out of memory, or the device failed; some pages are done");
 }

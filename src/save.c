@@ -2,6 +2,7 @@
  *
  * Writes a sequence as docs/format.md describes it. Bytes that mean nothing, such as those of tokens that were taken
  * back, are written as zeros: equal sequences are equal files. */
+#include "device.h"
 #include "saved.h"
 #include "stream.h"
 
@@ -54,10 +55,10 @@ static void write_side(tq_sink *sink, const tq_side *side, const uint8_t *encode
     write_zeros(sink, (P - n_encoded) * code->row_bytes);
 }
 
-static void write_block(tq_sink *sink, const tq_cache *cache, const tq_page *page, tq_block kind, size_t n_encoded,
-                        size_t live)
+/* `block` is in the host's layout. */
+static void write_block(tq_sink *sink, const tq_cache *cache, const tq_page *page, const uint8_t *block, tq_block kind,
+                        size_t n_encoded, size_t live)
 {
-    const uint8_t *block = page->blocks[kind];
     const size_t n_sinks = cache->desc.sink_tokens;
     switch (kind) {
     case TQ_BLOCK_SINKS:
@@ -81,12 +82,33 @@ static bool is_saved(const tq_page *page, tq_block kind)
     return page->blocks[kind] != NULL && (kind == TQ_BLOCK_EXACT || page->n_encoded > 0);
 }
 
+/* The same from wherever the cache has it. */
+static tq_status write_from(tq_sink *sink, const tq_cache *cache, const tq_page *page, tq_block kind, size_t n_encoded,
+                            size_t live)
+{
+    uint8_t *copy = NULL;
+    const uint8_t *block = page->blocks[kind];
+    tq_status status = TQ_OK;
+    if (cache->device != NULL) {
+        copy = tq_allocate(&cache->context->allocator, 1, tq_host_block_bytes(cache, page->form, kind));
+        status = copy == NULL ? TQ_ERR_OUT_OF_MEMORY
+                              : cache->device->ops->read_block(cache->device, cache, page->form, kind, block, copy);
+        block = copy;
+    }
+    if (status == TQ_OK) {
+        write_block(sink, cache, page, block, kind, n_encoded, live);
+    }
+    tq_release(&cache->context->allocator, copy);
+    return status;
+}
+
 /* `live` tokens of the page exist. */
-static void write_page(tq_sink *sink, const tq_cache *cache, const tq_page *page, size_t live)
+static tq_status write_page(tq_sink *sink, const tq_cache *cache, const tq_page *page, size_t live)
 {
     const size_t n_encoded = least(page->n_encoded, live);
     const size_t exact_from = page->blocks[TQ_BLOCK_EXACT] == NULL ? 0 : least(page->exact_from, live);
     uint32_t parts = 0;
+    tq_status status = TQ_OK;
     for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
         parts |= is_saved(page, (tq_block)kind) ? 1U << kind : 0;
     }
@@ -96,11 +118,12 @@ static void write_page(tq_sink *sink, const tq_cache *cache, const tq_page *page
     tq_sink_u32(sink, (uint32_t)n_encoded);
     tq_sink_u32(sink, (uint32_t)exact_from);
     tq_sink_u32(sink, 0);
-    for (size_t i = 0; i < TQ_BLOCK_KINDS; i++) {
+    for (size_t i = 0; status == TQ_OK && i < TQ_BLOCK_KINDS; i++) {
         if (is_saved(page, TQ_SAVED_ORDER[i])) {
-            write_block(sink, cache, page, TQ_SAVED_ORDER[i], n_encoded, live);
+            status = write_from(sink, cache, page, TQ_SAVED_ORDER[i], n_encoded, live);
         }
     }
+    return status;
 }
 
 /* Bytes of a layer's section. */
@@ -149,6 +172,7 @@ static void write_header(tq_sink *sink, const tq_cache *cache, const tq_seq *seq
 tq_status tq_cache_save(const tq_cache *cache, const tq_seq *seq, const tq_writer *writer)
 {
     tq_sink sink;
+    tq_status status = TQ_OK;
     if (cache == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
@@ -165,12 +189,15 @@ tq_status tq_cache_save(const tq_cache *cache, const tq_seq *seq, const tq_write
         tq_sink_u64(&sink, section_bytes(cache, &seq->tracks[layer]));
     }
     tq_sink_checksum(&sink);
-    for (size_t layer = 0; layer < cache->desc.n_layers; layer++) {
+    for (size_t layer = 0; status == TQ_OK && layer < cache->desc.n_layers; layer++) {
         const tq_track *track = &seq->tracks[layer];
-        for (size_t i = 0; i < tq_pages_of(track->n_tokens); i++) {
-            write_page(&sink, cache, track->pages[i], least(track->n_tokens - i * P, P));
+        for (size_t i = 0; status == TQ_OK && i < tq_pages_of(track->n_tokens); i++) {
+            status = write_page(&sink, cache, track->pages[i], least(track->n_tokens - i * P, P));
         }
         tq_sink_checksum(&sink);
+    }
+    if (status != TQ_OK) {
+        return tq_fail(cache->context, status, "tq_cache_save: out of memory, or the device failed");
     }
     return sink.failed ? tq_fail(cache->context, TQ_ERR_IO, "tq_cache_save: the writer failed") : TQ_OK;
 }

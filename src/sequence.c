@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Sequences: made, forked, cut, destroyed. */
-#include "cache.h"
+#include "device.h"
 
 void tq_seq_free(tq_seq *seq)
 {
@@ -12,6 +12,9 @@ void tq_seq_free(tq_seq *seq)
             tq_page_release(seq->cache, track->pages[i]);
         }
         tq_release(allocator, track->pages);
+        if (track->on_device != NULL) {
+            seq->cache->device->ops->track_free(seq->cache->device, seq->cache, track);
+        }
     }
     tq_release(allocator, seq->tracks);
     tq_release(allocator, seq);
@@ -148,6 +151,7 @@ tq_status tq_seq_remove(tq_seq *seq, size_t first, size_t n_tokens)
         for (size_t i = end; i < n_pages; i++) {
             track->pages[i - (end - begin)] = track->pages[i];
         }
+        tq_track_touch(track, begin);
         track->n_tokens -= n_tokens;
     }
     return TQ_OK;

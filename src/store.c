@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What storing tokens does to pages. First all memory is reserved; then nothing can fail. */
-#include "cache.h"
+#include "device.h"
 
 #include "half.h"
 
@@ -10,18 +10,17 @@ enum { P = TQ_PAGE_TOKENS };
 /* --- reserving -----------------------------------------------------------------------------------------------------
  */
 
-/* Lists of spare blocks run through the blocks themselves. */
 static void give_block(tq_store *store, tq_block kind, uint8_t *block)
 {
-    memcpy(block, &store->spare_blocks[kind], sizeof(uint8_t *));
-    store->spare_blocks[kind] = block;
+    store->spare_blocks[kind][store->n_spare_blocks[kind]++] = block;
 }
 
 static uint8_t *take_block(tq_store *store, tq_block kind)
 {
-    uint8_t *block = store->spare_blocks[kind];
-    memcpy(&store->spare_blocks[kind], block, sizeof(uint8_t *));
-    memset(block, 0, tq_block_bytes(store->cache, store->form, kind));
+    uint8_t *block = store->spare_blocks[kind][--store->n_spare_blocks[kind]];
+    if (store->cache->device == NULL) {
+        memset(block, 0, tq_block_bytes(store->cache, store->form, kind));
+    }
     return block;
 }
 
@@ -36,6 +35,7 @@ static tq_page *take_page(tq_store *store)
 typedef struct needs {
     size_t pages;
     size_t blocks[TQ_BLOCK_KINDS];
+    size_t drops; /* Exact blocks that become spare. */
 } needs;
 
 /* What storing does to page `index`. */
@@ -84,6 +84,7 @@ static needs count_needs(const tq_store *store, size_t end)
         const tq_page *page = i < existing ? store->track->pages[i] : NULL;
         const plan todo = plan_page(store, i, end);
         const bool sinks = todo.encodes && keeps_sinks(cache, page, i);
+        n.drops += todo.drops;
         if (page == NULL) {
             if (i > cache->window_pages + 1) {
                 given += plan_page(store, i - cache->window_pages - 2, end).drops;
@@ -101,9 +102,28 @@ static needs count_needs(const tq_store *store, size_t end)
     return n;
 }
 
+/* Room for the lists of spare blocks. */
+static tq_status reserve_lists(tq_store *store, const needs *n)
+{
+    size_t total = n->drops;
+    for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
+        total += n->blocks[kind];
+    }
+    if (total == 0) {
+        return TQ_OK;
+    }
+    store->spares = tq_allocate(&store->cache->context->allocator, total, sizeof *store->spares);
+    uint8_t **list = store->spares;
+    for (size_t kind = 0; list != NULL && kind < TQ_BLOCK_KINDS; kind++) {
+        store->spare_blocks[kind] = list;
+        list += n->blocks[kind] + (kind == TQ_BLOCK_EXACT ? n->drops : 0);
+    }
+    return list == NULL ? TQ_ERR_OUT_OF_MEMORY : TQ_OK;
+}
+
 static tq_status reserve_spares(tq_store *store, const needs *n)
 {
-    tq_status status = TQ_OK;
+    tq_status status = reserve_lists(store, n);
     for (size_t i = 0; status == TQ_OK && i < n->pages; i++) {
         tq_page *page = tq_page_create(store->cache);
         if (page == NULL) {
@@ -142,6 +162,9 @@ tq_status tq_store_begin(tq_store *store, tq_cache *cache, tq_form form, tq_trac
     const size_t end = track->n_tokens + kv->n_tokens;
     const needs n = count_needs(store, end);
     tq_status status = tq_track_reserve(cache, track, tq_pages_of(end));
+    if (status == TQ_OK && cache->device != NULL) {
+        status = cache->device->ops->track_reserve(cache->device, cache, track, tq_pages_of(end));
+    }
     if (status == TQ_OK) {
         status = reserve_spares(store, &n);
     }
@@ -161,33 +184,38 @@ void tq_store_end(tq_store *store)
         tq_page_release(store->cache, take_page(store));
     }
     for (size_t kind = 0; kind < TQ_BLOCK_KINDS; kind++) {
-        while (store->spare_blocks[kind] != NULL) {
-            tq_block_free(store->cache, store->form, (tq_block)kind, take_block(store, (tq_block)kind));
+        while (store->n_spare_blocks[kind] > 0) {
+            uint8_t *block = store->spare_blocks[kind][--store->n_spare_blocks[kind]];
+            tq_block_free(store->cache, store->form, (tq_block)kind, block);
         }
     }
+    tq_release(&store->cache->context->allocator, store->spares);
+    store->spares = NULL;
 }
 
 /* --- storing -------------------------------------------------------------------------------------------------------
  */
 
-/* Encodes what is still exact in a page that leaves the window. */
-static void encode_page(tq_store *store, size_t index)
+void tq_store_leaving(const tq_store *store, size_t *first, size_t *end)
+{
+    *first = first_touched(store->cache, store->track->n_tokens);
+    *end = tq_encoded_pages(store->cache, store->track->n_tokens);
+}
+
+tq_page *tq_store_leave(tq_store *store, size_t index)
 {
     tq_page *page = store->track->pages[index];
     if (page->n_encoded == P) {
-        return;
+        return NULL;
     }
     if (page->blocks[TQ_BLOCK_ENCODED] == NULL) { /* A page that was loaded may be of another form until here. */
         page->form = store->form;
         page->blocks[TQ_BLOCK_ENCODED] = take_block(store, TQ_BLOCK_ENCODED);
     }
-    if (keeps_sinks(store->cache, page, index)) {
-        if (page->blocks[TQ_BLOCK_SINKS] == NULL) {
-            page->blocks[TQ_BLOCK_SINKS] = take_block(store, TQ_BLOCK_SINKS);
-        }
-        tq_page_keep_sinks(store->cache, page);
+    if (keeps_sinks(store->cache, page, index) && page->blocks[TQ_BLOCK_SINKS] == NULL) {
+        page->blocks[TQ_BLOCK_SINKS] = take_block(store, TQ_BLOCK_SINKS);
     }
-    tq_page_encode(store->cache, page);
+    return page;
 }
 
 static void drop_exact(tq_store *store, size_t index)
@@ -208,32 +236,36 @@ static void store_vector(const tq_cache *cache, const void *x, tq_dtype dtype, s
     cache->context->kernels.half_encode(wide, dim, rows);
 }
 
-size_t tq_store_segment(tq_store *store)
+void tq_store_left(tq_store *store, size_t index, size_t end)
 {
-    const tq_kv *kv = store->kv;
-    const tq_cache *cache = store->cache;
-    const size_t dim_k = cache->desc.head_dim_k;
-    const size_t dim_v = cache->desc.head_dim_v;
-    tq_track *track = store->track;
-    const size_t position = track->n_tokens;
-    const size_t index = position / P;
-    const size_t begin = position % P;
-    const size_t left = kv->n_tokens - store->done;
-    const size_t count = left < P - begin ? left : P - begin;
-    const size_t encoded = tq_encoded_pages(store->cache, position);
-    for (size_t i = first_touched(store->cache, position); i < encoded; i++) {
-        encode_page(store, i);
-        if (i + 1 < encoded) {
-            drop_exact(store, i);
-        }
+    tq_track_touch(store->track, index);
+    store->track->pages[index]->n_encoded = P;
+    if (index + 1 < end) {
+        drop_exact(store, index);
     }
-    if (index >= tq_pages_of(position)) {
+}
+
+size_t tq_store_next(const tq_store *store)
+{
+    const size_t left = store->kv->n_tokens - store->done;
+    const size_t room = P - store->track->n_tokens % P;
+    return left < room ? left : room;
+}
+
+tq_page *tq_store_receive(tq_store *store)
+{
+    tq_track *track = store->track;
+    const size_t index = track->n_tokens / P;
+    const size_t begin = track->n_tokens % P;
+    if (index >= tq_pages_of(track->n_tokens)) {
         track->pages[index] = take_page(store);
+        tq_track_touch(track, index);
     }
     tq_page *page = track->pages[index];
     if (page->blocks[TQ_BLOCK_EXACT] == NULL) {
         page->blocks[TQ_BLOCK_EXACT] = take_block(store, TQ_BLOCK_EXACT);
         page->exact_from = begin; /* Not 0 if a cut went through a page that had dropped its exact tokens. */
+        tq_track_touch(track, index);
     }
     if (page->exact_from > begin) { /* Cut again, further back: what was appended after the first cut is gone. */
         page->exact_from = begin;
@@ -241,6 +273,34 @@ size_t tq_store_segment(tq_store *store)
     if (page->n_encoded > page->exact_from) {
         page->n_encoded = page->exact_from;
     }
+    return page;
+}
+
+void tq_store_received(tq_store *store, size_t count)
+{
+    store->track->n_tokens += count;
+    store->done += count;
+}
+
+size_t tq_store_segment(tq_store *store)
+{
+    const tq_kv *kv = store->kv;
+    const tq_cache *cache = store->cache;
+    const size_t dim_k = cache->desc.head_dim_k;
+    const size_t dim_v = cache->desc.head_dim_v;
+    const size_t begin = store->track->n_tokens % P;
+    const size_t count = tq_store_next(store);
+    size_t first;
+    size_t end;
+    tq_store_leaving(store, &first, &end);
+    for (size_t i = first; i < end; i++) {
+        tq_page *leaving = tq_store_leave(store, i);
+        if (leaving != NULL) {
+            tq_page_encode(cache, leaving);
+        }
+        tq_store_left(store, i, end);
+    }
+    tq_page *page = tq_store_receive(store);
     uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
     for (size_t token = 0; token < count; token++) {
         const size_t from = store->done + token;
@@ -254,7 +314,6 @@ size_t tq_store_segment(tq_store *store)
     if (page->blocks[TQ_BLOCK_SINKS] != NULL) { /* A cut went through them. */
         tq_page_keep_sinks(cache, page);
     }
-    track->n_tokens += count;
-    store->done += count;
+    tq_store_received(store, count);
     return count;
 }

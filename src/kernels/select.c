@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Chooses a backend: start from the weakest, let every stronger usable one overwrite what it improves. */
+#include "device.h"
 #include "kernels/kernels.h"
 
 #include <string.h>
@@ -30,15 +31,23 @@ static const struct backend {
 #undef X
 };
 
+enum { CPU_BACKENDS = sizeof backends / sizeof *backends };
+
 size_t tq_backend_count(void)
 {
-    return sizeof backends / sizeof *backends;
+    return CPU_BACKENDS + tq_device_kinds();
 }
 
 const char *tq_backend_name(size_t index, int *usable)
 {
     if (index >= tq_backend_count()) {
         return NULL;
+    }
+    if (index >= CPU_BACKENDS) {
+        if (usable != NULL) {
+            *usable = tq_device_kind_usable(index - CPU_BACKENDS);
+        }
+        return tq_device_kind_name(index - CPU_BACKENDS);
     }
     if (usable != NULL) {
         *usable = backends[index].is_usable();
@@ -59,11 +68,23 @@ static void apply(const struct backend *backend, tq_kernels *kernels)
 #undef X
 }
 
+/* The name of the kind of device, or null if `name` is none that runs here. */
+static const char *usable_device(const char *name)
+{
+    for (size_t i = 0; name != NULL && i < tq_device_kinds(); i++) {
+        if (strcmp(name, tq_device_kind_name(i)) == 0 && tq_device_kind_usable(i)) {
+            return tq_device_kind_name(i);
+        }
+    }
+    return NULL;
+}
+
 tq_status tq_kernels_select(const char *name, tq_kernels *kernels)
 {
     tq_kernels chosen;
+    const char *device = usable_device(name);
     memset(&chosen, 0, sizeof chosen);
-    for (size_t i = 0; i < tq_backend_count(); i++) {
+    for (size_t i = 0; i < CPU_BACKENDS; i++) {
         const struct backend *candidate = &backends[i];
         const int usable = candidate->is_usable();
         if (usable) {
@@ -77,8 +98,11 @@ tq_status tq_kernels_select(const char *name, tq_kernels *kernels)
             return TQ_OK;
         }
     }
-    if (name != NULL) {
+    if (name != NULL && device == NULL) {
         return TQ_ERR_UNSUPPORTED;
+    }
+    if (device != NULL) { /* Calls that stay on the host take the best kernels there are. */
+        chosen.backend = device;
     }
     *kernels = chosen;
     return TQ_OK;

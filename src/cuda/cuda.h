@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inside the CUDA device: what it, its caches and its sides hold. */
+#ifndef TQ_CUDA_H
+#define TQ_CUDA_H
+
+#include "cuda/driver.h"
+#include "device.h"
+#include "kernels/cuda/args_cuda.h"
+
+/* Device code of one head_dim, made by cmake/cuda_image.cmake: fat binaries. */
+typedef struct tq_cuda_image {
+    size_t dim;
+    const unsigned char *code;
+} tq_cuda_image;
+
+extern const tq_cuda_image tq_cuda_images[];
+extern const size_t tq_cuda_n_images;
+
+enum { TQ_CUDA_MAX_IMAGES = 16 };
+
+typedef struct tq_cuda_kernel {
+    void *function;
+    unsigned shared_bytes;
+} tq_cuda_kernel;
+
+/* The kernels of one head_dim; those that take formats are found when a form first needs them. */
+typedef struct tq_cuda_module {
+    void *module; /* Null: not loaded. */
+    tq_cuda_kernel store, patch, merge;
+    tq_cuda_kernel encode_pages[TQ_FORMATS];
+    tq_cuda_kernel attend[TQ_FORMATS][TQ_FORMATS][2];
+} tq_cuda_module;
+
+typedef struct tq_cuda_device {
+    tq_device base;
+    tq_cuda_driver driver;
+    int handle;
+    void *primary; /* The device's primary context, which torch and others use, too. */
+    int n_sms;
+    bool overlaps; /* A launch can begin before the one it waits for has ended. */
+    tq_cuda_module modules[TQ_CUDA_MAX_IMAGES];
+} tq_cuda_device;
+
+/* A side's tables on the device, and what kernels are told about it. */
+typedef struct tq_cuda_side {
+    void *memory;
+    tq_cuda_code code;
+    tq_cuda_table table;
+} tq_cuda_side;
+
+/* Free blocks of one size, cut from slabs that live as long as the cache. */
+typedef struct tq_cuda_size {
+    struct tq_cuda_size *next;
+    size_t bytes;
+    size_t n_free;
+    size_t room;
+    size_t n_blocks;
+    uint8_t **free; /* [room], of which n_free are used. */
+} tq_cuda_size;
+
+/* Device memory that is freed with the cache. */
+typedef struct tq_cuda_slab {
+    struct tq_cuda_slab *next;
+    void *address;
+} tq_cuda_slab;
+
+typedef struct tq_cuda_cache {
+    tq_cuda_module *module;
+    tq_cuda_size *sizes;
+    tq_cuda_slab *slabs;
+    float *partials;
+    size_t partial_floats;
+} tq_cuda_cache;
+
+/* --- open.c --------------------------------------------------------------------------------------------------------
+ */
+
+/* True if this machine has a driver, and a device; the library has device code. */
+bool tq_cuda_is_usable(void);
+
+/* TQ_OK; TQ_ERR_UNSUPPORTED (no driver, no such device, no code for it), TQ_ERR_OUT_OF_MEMORY, TQ_ERR_BACKEND. */
+tq_status tq_cuda_open(const tq_context *context, uint32_t ordinal, tq_device **device);
+
+/* Makes the device the thread's current one, and undoes it if that went well. */
+bool tq_cuda_enter(tq_cuda_device *device);
+void tq_cuda_leave(tq_cuda_device *device, bool entered);
+
+/* A driver's error as a status, with its text in the log; 0 is TQ_OK. */
+tq_status tq_cuda_check(tq_cuda_device *device, int error, const char *what);
+
+/* The same for what returns no status: the device remembers. */
+void tq_cuda_note(tq_cuda_device *device, int error, const char *what);
+
+/* --- modules.c -----------------------------------------------------------------------------------------------------
+ */
+
+/* The module of a head_dim, loaded if it is not: TQ_OK, TQ_ERR_UNSUPPORTED or TQ_ERR_BACKEND. */
+tq_status tq_cuda_load(tq_cuda_device *device, size_t dim, tq_cuda_module **module);
+
+/* A kernel by its name, with a number of bytes of shared memory; TQ_ERR_UNSUPPORTED if there is none. */
+tq_status tq_cuda_find(tq_cuda_device *device, const tq_cuda_module *module, const char *name, tq_cuda_kernel *kernel);
+
+/* The kernels of a form in place; TQ_ERR_UNSUPPORTED if the library was built without them. */
+tq_status tq_cuda_find_kernels(tq_cuda_device *device, tq_cuda_module *module, tq_format k, tq_format v);
+
+void tq_cuda_unload(tq_cuda_device *device);
+
+/* Launches; `overlap` lets it begin early. */
+void tq_cuda_run(tq_cuda_device *device, const tq_cuda_kernel *kernel, const unsigned grid[3], unsigned threads,
+                 void *stream, const void *args, bool overlap);
+
+/* --- memory.c ------------------------------------------------------------------------------------------------------
+ */
+
+/* Memory that is freed with the cache. */
+tq_status tq_cuda_keep(tq_cuda_device *device, tq_cache *cache, size_t bytes, void **memory);
+
+tq_status tq_cuda_allocate(tq_device *base, tq_cache *cache, size_t bytes, uint8_t **block);
+void tq_cuda_free(tq_device *base, tq_cache *cache, size_t bytes, uint8_t *block);
+void tq_cuda_copy(tq_device *base, tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes);
+tq_status tq_cuda_cache_open(tq_device *base, tq_cache *cache);
+void tq_cuda_cache_close(tq_device *base, tq_cache *cache);
+tq_status tq_cuda_track_reserve(tq_device *base, tq_cache *cache, tq_track *track, size_t n_pages);
+void tq_cuda_track_free(tq_device *base, tq_cache *cache, tq_track *track);
+
+/* --- sides.c -------------------------------------------------------------------------------------------------------
+ */
+tq_status tq_cuda_form_open(tq_device *base, tq_side *k, tq_side *v);
+void tq_cuda_side_close(tq_device *base, tq_side *side);
+size_t tq_cuda_side_size(tq_format format, size_t dim, bool has_mean);
+
+/* Where the keys or values of a form lie in its records. */
+tq_cuda_side_place tq_cuda_place_of_side(tq_form form, bool values);
+
+/* The format whose kernels serve a side: without codes, any will do for the exact tokens. */
+static inline tq_format tq_cuda_kernel_format(const tq_side *side)
+{
+    return side->codec->family == TQ_FAMILY_HALF ? TQ_FORMAT_TURBO4 : side->codec->desc.format;
+}
+
+/* --- transfer.c ----------------------------------------------------------------------------------------------------
+ */
+
+tq_status tq_cuda_read_block(tq_device *base, const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block,
+                             uint8_t *host);
+tq_status tq_cuda_write_block(tq_device *base, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
+                              uint8_t *block);
+
+/* --- steps.c, attention.c ------------------------------------------------------------------------------------------
+ */
+void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const *pages);
+void tq_cuda_store(tq_device *base, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
+tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_attention *attention, size_t first,
+                         size_t n_tokens);
+
+/* Brings the tables of all tracks up to date. */
+void tq_cuda_patch(tq_cuda_device *device, const tq_device_step *step);
+
+#endif /* TQ_CUDA_H */

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * New tokens, and pages that leave the window: launches for some tracks at once. */
+#include "cuda/cuda.h"
+#include "kernels/cuda/layout_cuda.h"
+
+enum { P = TQ_PAGE_TOKENS };
+
+static const unsigned THREADS = 128;
+
+static tq_cuda_module *module_of(const tq_device_step *step)
+{
+    return ((tq_cuda_cache *)step->cache->on_device)->module;
+}
+
+static bool is_half(const tq_side *side)
+{
+    return side->codec->family == TQ_FAMILY_HALF;
+}
+
+/* --- encoding ------------------------------------------------------------------------------------------------------
+ */
+
+/* An f16 page is encoded by copying its exact tokens. */
+static void copy_page(tq_cuda_device *device, const tq_device_step *step, const tq_page *page)
+{
+    const size_t dim = step->cache->desc.head_dim_k;
+    for (size_t i = 0; i < 2 * (size_t)step->cache->desc.n_kv_heads; i++) {
+        const size_t at = (i * P + page->exact_from) * 2 * dim;
+        device->base.ops->copy(&device->base, step->cache, page->blocks[TQ_BLOCK_ENCODED] + at,
+                               page->blocks[TQ_BLOCK_EXACT] + at, (P - page->exact_from) * 2 * dim);
+    }
+}
+
+static void launch_pages(tq_cuda_device *device, const tq_device_step *step, tq_cuda_pages_args *args)
+{
+    const tq_side *sides[2] = {step->form.k, step->form.v};
+    const unsigned grid[3] = {(unsigned)args->n_pages, step->cache->desc.n_kv_heads, 1};
+    for (int values = 0; args->n_pages > 0 && values < 2; values++) {
+        const tq_cuda_side *own = sides[values]->on_device;
+        const size_t format = tq_format_index(sides[values]->codec->desc.format);
+        args->code = own->code;
+        args->place = tq_cuda_place_of_side(step->form, values == 1);
+        tq_cuda_run(device, &module_of(step)->encode_pages[format], grid, THREADS, step->stream, args, false);
+    }
+    args->n_pages = 0;
+}
+
+void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const *pages)
+{
+    tq_cuda_device *device = (tq_cuda_device *)base;
+    tq_cuda_pages_args args = {.n_kv_heads = (int)step->cache->desc.n_kv_heads};
+    const bool entered = tq_cuda_enter(device);
+    for (size_t i = 0; i < step->n_tracks; i++) {
+        const tq_page *page = pages[i];
+        if (page != NULL && is_half(step->form.k)) {
+            copy_page(device, step, page);
+        } else if (page != NULL) {
+            const int n = args.n_pages++;
+            args.pages[n].exact = page->blocks[TQ_BLOCK_EXACT];
+            args.pages[n].records = page->blocks[TQ_BLOCK_ENCODED];
+            args.pages[n].sinks = page->blocks[TQ_BLOCK_SINKS];
+            args.pages[n].first = (int32_t)page->exact_from;
+            args.pages[n].n_sinks = (int32_t)step->cache->desc.sink_tokens;
+        }
+        if (args.n_pages == TQ_CUDA_SEQS) {
+            launch_pages(device, step, &args);
+        }
+    }
+    launch_pages(device, step, &args);
+    tq_cuda_leave(device, entered);
+}
+
+/* --- tables --------------------------------------------------------------------------------------------------------
+ */
+
+static tq_cuda_entry entry_of(const tq_page *page, bool half)
+{
+    const uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
+    if (half && page->n_encoded == P) {
+        exact = page->blocks[TQ_BLOCK_ENCODED];
+    }
+    return (tq_cuda_entry){page->blocks[TQ_BLOCK_ENCODED], exact};
+}
+
+static void launch_patches(tq_cuda_device *device, const tq_device_step *step, tq_cuda_patch_args *args)
+{
+    static const unsigned ONE[3] = {1, 1, 1};
+    if (args->n > 0) {
+        tq_cuda_run(device, &module_of(step)->patch, ONE, THREADS, step->stream, args, false);
+    }
+    args->n = 0;
+}
+
+void tq_cuda_patch(tq_cuda_device *device, const tq_device_step *step)
+{
+    tq_cuda_patch_args args = {0};
+    for (size_t i = 0; i < step->n_tracks; i++) {
+        tq_track *track = step->tracks[i];
+        const size_t n_pages = tq_pages_of(track->n_tokens);
+        for (; track->device_current < n_pages; track->device_current++) {
+            args.patches[args.n].at = (tq_cuda_entry *)track->on_device + track->device_current;
+            args.patches[args.n].entry = entry_of(track->pages[track->device_current], is_half(step->form.k));
+            if (++args.n == TQ_CUDA_PAGES) {
+                launch_patches(device, step, &args);
+            }
+        }
+    }
+    launch_patches(device, step, &args);
+}
+
+/* --- new tokens ----------------------------------------------------------------------------------------------------
+ */
+
+void tq_cuda_store(tq_device *base, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens)
+{
+    tq_cuda_device *device = (tq_cuda_device *)base;
+    const tq_cache_desc *desc = &step->cache->desc;
+    tq_cuda_store_args args = {.n_kv_heads = (int)desc->n_kv_heads,
+                               .n_tokens = (int)n_tokens,
+                               .dim = (int)desc->head_dim_k,
+                               .dtype = kv->dtype,
+                               .sink_tokens = (int)desc->sink_tokens,
+                               .k = kv->k,
+                               .v = kv->v,
+                               .k_token_stride = (int64_t)kv->k_token_stride,
+                               .k_head_stride = (int64_t)kv->k_head_stride,
+                               .v_token_stride = (int64_t)kv->v_token_stride,
+                               .v_head_stride = (int64_t)kv->v_head_stride};
+    const bool entered = tq_cuda_enter(device);
+    for (size_t i = 0; i < step->n_tracks; i++) {
+        const tq_track *track = step->tracks[i];
+        const tq_page *page = track->pages[track->n_tokens / P];
+        const int n = args.n_seqs++;
+        args.seqs[n].exact = page->blocks[TQ_BLOCK_EXACT];
+        args.seqs[n].sinks = page->blocks[TQ_BLOCK_SINKS];
+        args.seqs[n].first = (int32_t)(track->n_tokens % P);
+        args.seqs[n].from = (int32_t)(first + i * n_tokens);
+        if (args.n_seqs == TQ_CUDA_SEQS || i + 1 == step->n_tracks) {
+            const unsigned grid[3] = {(unsigned)args.n_seqs * (unsigned)n_tokens, desc->n_kv_heads, 1};
+            tq_cuda_run(device, &module_of(step)->store, grid, THREADS, step->stream, &args, false);
+            args.n_seqs = 0;
+        }
+    }
+    tq_cuda_leave(device, entered);
+}

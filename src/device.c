@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Devices: which there are, and what a step of a cache is made of there. Pages and tokens are counted here as in
+ * store.c and forward.c; a step of many sequences is a launch for all of them where they take the same step. */
+#include "device.h"
+
+#if defined(TQ_CUDA)
+#include "cuda/cuda.h"
+#endif
+
+#include <string.h>
+
+enum { TOGETHER = 64 /* Sequences of one launch. */ };
+
+typedef struct device_kind {
+    const char *name;
+    bool (*is_usable)(void);
+    tq_status (*open)(const tq_context *context, uint32_t ordinal, tq_device **device);
+} device_kind;
+
+static const device_kind KINDS[] = {
+#if defined(TQ_CUDA)
+    {"cuda", tq_cuda_is_usable, tq_cuda_open},
+#endif
+    {NULL, NULL, NULL},
+};
+
+size_t tq_device_kinds(void)
+{
+    return sizeof KINDS / sizeof KINDS[0] - 1;
+}
+
+const char *tq_device_kind_name(size_t index)
+{
+    return KINDS[index].name;
+}
+
+bool tq_device_kind_usable(size_t index)
+{
+    return KINDS[index].is_usable();
+}
+
+tq_status tq_device_open(tq_context *context, const char *backend, uint32_t ordinal)
+{
+    for (const device_kind *kind = KINDS; kind->name != NULL; kind++) {
+        if (strcmp(kind->name, backend) == 0) {
+            return kind->open(context, ordinal, &context->device);
+        }
+    }
+    return TQ_OK;
+}
+
+tq_status tq_device_status(const tq_device *device)
+{
+    return atomic_load(&device->failed) == 0
+               ? TQ_OK
+               : tq_fail(device->context, TQ_ERR_BACKEND,
+                         "tq_cache: the device failed; what is stored there can no longer be trusted");
+}
+
+/* --- a step --------------------------------------------------------------------------------------------------------
+ */
+
+/* Encodes the pages that the next segment pushes out of the window. */
+static void leave(const tq_device_step *step, tq_store *stores)
+{
+    tq_page *pages[TOGETHER];
+    size_t first[TOGETHER];
+    size_t end[TOGETHER];
+    bool more = true;
+    for (size_t i = 0; i < step->n_tracks; i++) {
+        tq_store_leaving(&stores[i], &first[i], &end[i]);
+    }
+    while (more) {
+        size_t n_pages = 0;
+        more = false;
+        for (size_t i = 0; i < step->n_tracks; i++) {
+            pages[i] = first[i] < end[i] ? tq_store_leave(&stores[i], first[i]) : NULL;
+            n_pages += pages[i] != NULL;
+        }
+        if (n_pages > 0) {
+            step->cache->device->ops->encode(step->cache->device, step, pages);
+        }
+        for (size_t i = 0; i < step->n_tracks; i++) {
+            if (first[i] < end[i]) {
+                tq_store_left(&stores[i], first[i]++, end[i]);
+                more = true;
+            }
+        }
+    }
+}
+
+/* The same number of tokens of each of some sequences; that of the first sequence is kv's token `first`. */
+static tq_status store_together(tq_store *stores, size_t n_seqs, const tq_kv *kv, const tq_attention *args,
+                                size_t first, size_t count)
+{
+    tq_track *tracks[TOGETHER];
+    tq_cache *cache = stores[0].cache;
+    tq_device *device = cache->device;
+    for (size_t i = 0; i < n_seqs; i++) {
+        tracks[i] = stores[i].track;
+    }
+    const tq_device_step step = {cache, stores[0].form, tracks, n_seqs, cache->stream};
+    leave(&step, stores);
+    for (size_t i = 0; i < n_seqs; i++) {
+        tq_store_receive(&stores[i]);
+    }
+    device->ops->store(device, &step, kv, first, count);
+    for (size_t i = 0; i < n_seqs; i++) {
+        tq_store_received(&stores[i], count);
+    }
+    return args == NULL ? TQ_OK : device->ops->attend(device, &step, args, first, count);
+}
+
+tq_status tq_device_store(tq_store *stores, size_t n_seqs, const tq_kv *kv, const tq_attention *args)
+{
+    tq_status status = TQ_OK;
+    const size_t each = kv->n_tokens / n_seqs;
+    for (size_t from = 0; from < n_seqs;) {
+        size_t n = 0; /* Sequences that store all of their tokens in one segment. */
+        while (from + n < n_seqs && n < TOGETHER && tq_store_next(&stores[from + n]) == each) {
+            n++;
+        }
+        const size_t together = n > 0 ? n : 1;
+        while (stores[from].done < each) {
+            const size_t count = n > 0 ? each : tq_store_next(&stores[from]);
+            const tq_status own =
+                store_together(&stores[from], together, kv, args, from * each + stores[from].done, count);
+            status = status == TQ_OK ? own : status;
+        }
+        from += together;
+    }
+    const tq_status failed = tq_device_status(stores[0].cache->device);
+    return status == TQ_OK ? failed : status;
+}
+
+tq_status tq_device_attend(tq_cache *cache, tq_form form, tq_track *const *tracks, size_t n_tracks,
+                           const tq_attention *args, size_t first, size_t n_tokens)
+{
+    const tq_device_step step = {cache, form, tracks, n_tracks, cache->stream};
+    tq_status status = TQ_OK;
+    for (size_t i = 0; status == TQ_OK && i < n_tracks; i++) {
+        status = cache->device->ops->track_reserve(cache->device, cache, tracks[i], tq_pages_of(tracks[i]->n_tokens));
+    }
+    if (status == TQ_OK) {
+        status = cache->device->ops->attend(cache->device, &step, args, first, n_tokens);
+    }
+    return status == TQ_OK ? tq_device_status(cache->device) : status;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Between the objects and a backend that has memory of its own. On such a device the blocks of pages are addresses
+ * there, tokens and queries come from there, and work is queued on a stream: the calls return before it is done.
+ *
+ * All but the calls that return a status leave a failure in the device, where tq_device_status finds it: after that,
+ * nothing on the device can be trusted, and every call on a cache returns TQ_ERR_BACKEND. */
+#ifndef TQ_DEVICE_H
+#define TQ_DEVICE_H
+
+#include "cache.h"
+
+#include <stdatomic.h>
+
+/* Some sequences of a cache that take the same step. */
+typedef struct tq_device_step {
+    tq_cache *cache;
+    tq_form form; /* Of the layer. */
+    tq_track *const *tracks;
+    size_t n_tracks;
+    void *stream;
+} tq_device_step;
+
+typedef struct tq_device_ops {
+    void (*close)(tq_device *device);
+
+    /* What a cache needs beside its blocks, in cache->on_device; TQ_ERR_UNSUPPORTED if it cannot be there. */
+    tq_status (*cache_open)(tq_device *device, tq_cache *cache);
+    void (*cache_close)(tq_device *device, tq_cache *cache);
+
+    /* What a form needs; what it makes is in on_device of its sides. */
+    tq_status (*form_open)(tq_device *device, tq_side *k, tq_side *v);
+    void (*side_close)(tq_device *device, tq_side *side);
+
+    /* True if the device can read and write there. */
+    bool (*owns)(tq_device *device, const void *memory);
+
+    /* Bytes of one head's keys or values in an encoded block. */
+    size_t (*side_bytes)(tq_format format, size_t dim, bool has_mean);
+
+    tq_status (*allocate)(tq_device *device, tq_cache *cache, size_t bytes, uint8_t **block);
+    void (*free)(tq_device *device, tq_cache *cache, size_t bytes, uint8_t *block);
+    void (*copy)(tq_device *device, tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes);
+
+    /* Copies a block to the host, in the host's layout, and back; waits for the device. */
+    tq_status (*read_block)(tq_device *device, const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block,
+                            uint8_t *host);
+    tq_status (*write_block)(tq_device *device, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
+                             uint8_t *block);
+
+    /* Room for n_pages in what the device knows of a track, in track->on_device. */
+    tq_status (*track_reserve)(tq_device *device, tq_cache *cache, tq_track *track, size_t n_pages);
+    void (*track_free)(tq_device *device, tq_cache *cache, tq_track *track);
+
+    /* Encodes tokens [exact_from, 64) of a page for each track (null: none), as tq_page_encode does; a page with room
+     * for sinks keeps them. */
+    void (*encode)(tq_device *device, const tq_device_step *step, tq_page *const *pages);
+
+    /* Stores n_tokens new tokens behind those that each track has, all within a page; those of track i begin at token
+     * first + i * n_tokens of kv. */
+    void (*store)(tq_device *device, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
+
+    /* Attends the newest n_tokens of each track; those of track i begin at token first + i * n_tokens of args.
+     * Arguments have been checked and strides resolved. */
+    tq_status (*attend)(tq_device *device, const tq_device_step *step, const tq_attention *args, size_t first,
+                        size_t n_tokens);
+} tq_device_ops;
+
+struct tq_device {
+    const tq_device_ops *ops;
+    const tq_context *context;
+    atomic_int failed;
+};
+
+/* The kinds of devices of this build, which are listed behind the CPU backends. */
+size_t tq_device_kinds(void);
+const char *tq_device_kind_name(size_t index);
+bool tq_device_kind_usable(size_t index);
+
+/* Opens the context's device if its backend has one: TQ_OK, TQ_ERR_UNSUPPORTED, TQ_ERR_OUT_OF_MEMORY or
+ * TQ_ERR_BACKEND. */
+tq_status tq_device_open(tq_context *context, const char *backend, uint32_t ordinal);
+
+/* Stores new tokens of some sequences, kv->n_tokens for all of them together, and attends their queries; `args` may be
+ * null. The stores have been begun; each has its part of kv's tokens. */
+tq_status tq_device_store(tq_store *stores, size_t n_seqs, const tq_kv *kv, const tq_attention *args);
+
+/* Attends the newest n_tokens of each track. */
+tq_status tq_device_attend(tq_cache *cache, tq_form form, tq_track *const *tracks, size_t n_tracks,
+                           const tq_attention *args, size_t first, size_t n_tokens);
+
+/* TQ_OK, or TQ_ERR_BACKEND and a sentence if something failed on the device. */
+tq_status tq_device_status(const tq_device *device);
+
+#endif /* TQ_DEVICE_H */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The attention kernels of one dim, TQ_CUDA_DIM, by name:
+ *
+ *     tq_attend_<keys>_<values>_<tiles>           formats by number, 1 tile for 4 query rows of a KV head, 2 for 8
+ *     tq_attend_<keys>_<values>_<tiles>_shared    the bytes of dynamic shared memory it takes
+ *     tq_merge                                    what follows it */
+#include "kernels/cuda/attend_kernel_cuda.h"
+#include "kernels/cuda/merge_cuda.h"
+
+#define KERNEL(K, V, TILES)                                                                                            \
+    extern "C" __device__ int tq_attend_##K##_##V##_##TILES##_shared =                                                 \
+        tq_attend_shape<K, V, TQ_CUDA_DIM, TILES>::SHARED_BYTES;                                                       \
+    extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS,                                                    \
+                                                 (tq_attend_shape<K, V, TQ_CUDA_DIM, TILES>::BLOCKS))                  \
+        tq_attend_##K##_##V##_##TILES(const __grid_constant__ tq_cuda_attend_args a)                                   \
+    {                                                                                                                  \
+        tq_attend_block<K, V, TQ_CUDA_DIM, TILES>(a);                                                                  \
+    }
+#define X(K, V) KERNEL(K, V, 1) KERNEL(K, V, 2)
+#include "kernels/cuda/instances.def"
+#undef X
+#undef KERNEL
+
+extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge(const __grid_constant__ tq_cuda_attend_args a)
+{
+    tq_merge_block<TQ_CUDA_DIM>(a);
+}

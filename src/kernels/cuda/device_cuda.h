@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Instructions that CUDA C++ has no words for, and the rotation of a vector by a warp. */
+#ifndef TQ_DEVICE_CUDA_H
+#define TQ_DEVICE_CUDA_H
+
+#include "kernels/cuda/args_cuda.h"
+
+#include <cuda_fp16.h>
+#include <stdint.h>
+
+#define TQ_DEVICE __device__ __forceinline__
+
+constexpr unsigned TQ_WARP = 0xFFFFFFFFU;
+
+TQ_DEVICE float tq_exp2(float x)
+{
+    float r;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return r;
+}
+
+TQ_DEVICE float tq_read(const void *array, int dtype, int64_t i)
+{
+    if (dtype == TQ_CUDA_F32) {
+        return ((const float *)array)[i];
+    }
+    if (dtype == TQ_CUDA_F16) {
+        return __half2float(((const __half *)array)[i]);
+    }
+    return __uint_as_float((uint32_t)((const uint16_t *)array)[i] << 16);
+}
+
+TQ_DEVICE uint32_t tq_shared_address(const void *p)
+{
+    return (uint32_t)__cvta_generic_to_shared(p);
+}
+
+/* c[16][8] += a[16][32] b[32][8]; lane 4g + h has rows g and g + 8, columns 2h and 2h + 1 of c. */
+TQ_DEVICE void tq_mma_s8s8(int *c, uint4 a, uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+                 : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+}
+
+TQ_DEVICE void tq_mma_s8u8(int *c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+/* c[16][8] += a[16][16] b[16][8] in f16, sums in f32. */
+TQ_DEVICE void tq_mma_f16(float *c, uint4 a, uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+}
+
+/* --- fetching ------------------------------------------------------------------------------------------------------
+ * A ring of STAGES buffers that one warp fills and reads. From sm_90 on one lane starts a bulk copy that an mbarrier
+ * counts; before, all lanes copy 16 bytes at a time. fetch() is called once for each stage, in order, also beyond the
+ * last one (with bytes = 0), so that wait() can count. */
+template <int STAGES> struct tq_ring {
+    uint32_t buffer; /* Shared addresses. */
+    uint32_t barrier;
+    int room;
+    int lane;
+
+    TQ_DEVICE void init(uint8_t *shared, uint64_t *barriers, int stage_room, int warp_lane)
+    {
+        buffer = tq_shared_address(shared);
+        barrier = tq_shared_address(barriers);
+        room = stage_room;
+        lane = warp_lane;
+#if __CUDA_ARCH__ >= 900
+        if (lane == 0) {
+            for (int s = 0; s < STAGES; s++) {
+                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier + 8 * s) : "memory");
+            }
+            asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        }
+        __syncwarp();
+#endif
+    }
+
+    TQ_DEVICE void fetch(int stage, const uint8_t *from, int bytes)
+    {
+#if __CUDA_ARCH__ >= 900
+        if (lane == 0 && bytes > 0) {
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier + 8 * stage), "r"(bytes)
+                         : "memory");
+            asm volatile(
+                "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                    buffer + stage * room),
+                "l"(from), "r"(bytes), "r"(barrier + 8 * stage)
+                : "memory");
+        }
+#else
+        for (int i = 16 * lane; i < bytes; i += 512) {
+            asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(buffer + stage * room + i), "l"(from + i)
+                         : "memory");
+        }
+        asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+    }
+
+    TQ_DEVICE void wait(int stage, uint32_t phase)
+    {
+#if __CUDA_ARCH__ >= 900
+        asm volatile(
+            "{\n.reg .pred p;\nAGAIN_%=:\n"
+            "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@!p bra AGAIN_%=;\n}" ::"r"(barrier + 8 * stage),
+            "r"(phase)
+            : "memory");
+#else
+        asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 1) : "memory");
+        __syncwarp();
+#endif
+    }
+};
+
+__host__ TQ_DEVICE constexpr int tq_whole_fours(int n)
+{
+    return (n + 3) / 4 * 4;
+}
+
+/* The first USED of a lane's N words, in the order of tq_cuda_word_at. `w` has room for whole fours. */
+template <int N, int USED = N> TQ_DEVICE void tq_load_words(const uint8_t *words, int lane, uint32_t *w)
+{
+    constexpr int WHOLE = N / 4 * 4;
+#pragma unroll
+    for (int i = 0; i < WHOLE && i < USED; i += 4) {
+        const uint4 four = *(const uint4 *)(words + i * 128 + lane * 16);
+        w[i] = four.x;
+        w[i + 1] = four.y;
+        w[i + 2] = four.z;
+        w[i + 3] = four.w;
+    }
+    if (N % 4 >= 2 && USED > WHOLE) {
+        const uint2 two = *(const uint2 *)(words + WHOLE * 128 + lane * 8);
+        w[WHOLE] = two.x;
+        w[WHOLE + 1] = two.y;
+    }
+    if (N % 2 == 1 && USED == N) {
+        w[N - 1] = *(const uint32_t *)(words + (N - 1) * 128 + lane * 4);
+    }
+}
+
+/* --- rotation ------------------------------------------------------------------------------------------------------
+ * y = H D x for one vector in shared memory, by one warp, in the order of docs/numerics.md; `other` is as much room.
+ * The result is where the function says. */
+__host__ TQ_DEVICE constexpr int tq_paley_order(int dim)
+{
+    return dim % 9 == 0 ? 36 : dim % 7 == 0 ? 28 : dim % 5 == 0 ? 20 : dim % 3 == 0 ? 12 : 1;
+}
+
+template <int DIM> TQ_DEVICE void tq_butterflies(float *x, int lane)
+{
+    constexpr int m = tq_paley_order(DIM);
+    __syncwarp();
+    if constexpr (m == 1) { /* In registers: a lane has E neighbours. */
+        constexpr int E = DIM / 32;
+        float y[E];
+#pragma unroll
+        for (int e = 0; e < E; e++) {
+            y[e] = x[lane * E + e];
+        }
+#pragma unroll
+        for (int h = 1; h < E; h *= 2) {
+#pragma unroll
+            for (int e = 0; e < E; e++) {
+                if ((e & h) == 0) {
+                    const float u = y[e];
+                    const float v = y[e + h];
+                    y[e] = __fadd_rn(u, v);
+                    y[e + h] = __fsub_rn(u, v);
+                }
+            }
+        }
+#pragma unroll
+        for (int h = 1; h < 32; h *= 2) {
+            const float sign = (lane & h) != 0 ? -1.0f : 1.0f;
+#pragma unroll
+            for (int e = 0; e < E; e++) { /* The product is exact, so nothing is rounded that was not before. */
+                y[e] = __fmaf_rn(y[e], sign, __shfl_xor_sync(TQ_WARP, y[e], h));
+            }
+        }
+#pragma unroll
+        for (int e = 0; e < E; e++) {
+            x[lane * E + e] = y[e];
+        }
+        __syncwarp();
+    } else {
+#pragma unroll
+        for (int h = m; h < DIM; h *= 2) {
+            for (int pair = lane; pair < DIM / 2; pair += 32) {
+                const int i = pair / h * 2 * h + pair % h;
+                const float u = x[i];
+                const float v = x[i + h];
+                x[i] = __fadd_rn(u, v);
+                x[i + h] = __fsub_rn(u, v);
+            }
+            __syncwarp();
+        }
+    }
+}
+
+template <int DIM>
+TQ_DEVICE float *tq_rotate_warp(float *x, float *other, const float *signs, const float *paley, int lane)
+{
+    constexpr int m = tq_paley_order(DIM);
+    for (int i = lane; i < DIM; i += 32) {
+        x[i] = __fmul_rn(signs[i], x[i]);
+    }
+    if (m == 1) {
+        tq_butterflies<DIM>(x, lane);
+        return x;
+    }
+    __syncwarp();
+    for (int i = lane; i < DIM; i += 32) {
+        const float *row = paley + i % m * m;
+        const float *block = x + i / m * m;
+        float sum = __fmul_rn(row[0], block[0]);
+        for (int l = 1; l < m; l++) {
+            sum = __fadd_rn(sum, __fmul_rn(row[l], block[l]));
+        }
+        other[i] = sum;
+    }
+    tq_butterflies<DIM>(other, lane);
+    return other;
+}
+
+/* x = D H^T y / dim, not exact in its order. */
+template <int DIM>
+TQ_DEVICE float *tq_unrotate_warp(float *y, float *other, const float *signs, const float *paley, int lane)
+{
+    constexpr int m = tq_paley_order(DIM);
+    tq_butterflies<DIM>(y, lane);
+    for (int i = lane; i < DIM; i += 32) {
+        float sum = y[i];
+        if (m > 1) {
+            sum = 0;
+            for (int j = 0; j < m; j++) {
+                sum += paley[j * m + i % m] * y[i / m * m + j];
+            }
+        }
+        other[i] = sum * signs[i] * (1.0F / DIM);
+    }
+    __syncwarp();
+    return other;
+}
+
+#endif /* TQ_DEVICE_CUDA_H */

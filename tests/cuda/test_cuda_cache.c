@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Caches on a CUDA device against caches of the scalar backend: what is stored is equal byte for byte, as saved
+ * sequences show, and what attention returns agrees to 5e-4 of its norm. Skipped where there is no device. */
+#include "cache_support.h"
+#include "cuda/driver.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { SKIP = 77, HEADS = 2, Q_HEADS = 8 };
+
+static const double LIMIT = 5e-4;
+
+static tq_cuda_driver driver;
+
+/* --- memory of the device -----------------------------------------------------------------------------------------
+ */
+
+static void *device_new(size_t bytes)
+{
+    void *address = NULL;
+    assert_int_equal(driver.allocate(&address, bytes), 0);
+    return address;
+}
+
+static void *device_copy(const void *from, size_t bytes)
+{
+    void *memory = device_new(bytes);
+    assert_int_equal(driver.upload(memory, from, bytes), 0);
+    return memory;
+}
+
+static void device_free(void *memory)
+{
+    assert_int_equal(driver.release(memory), 0);
+}
+
+static void device_read(void *to, const void *from, size_t bytes)
+{
+    assert_int_equal(driver.synchronise(NULL), 0);
+    assert_int_equal(driver.download(to, from, bytes), 0);
+}
+
+/* --- a cache of each kind ------------------------------------------------------------------------------------------
+ */
+
+static void print_failure(void *user, tq_status status, const char *sentence)
+{
+    (void)user;
+    printf("  %d: %s\n", (int)status, sentence);
+}
+
+static tq_context *open_backend(const char *name)
+{
+    tq_context_desc desc = TQ_CONTEXT_DESC_INIT;
+    tq_context *context = NULL;
+    desc.backend = name;
+    desc.log.message = print_failure;
+    assert_status(tq_context_create(&desc, &context), TQ_OK);
+    assert_string_equal(tq_context_backend(context), name);
+    return context;
+}
+
+struct pair {
+    tq_context *contexts[2]; /* Scalar, CUDA. */
+    tq_cache *caches[2];
+    tq_cache_desc desc;
+};
+
+static struct pair open_pair(const tq_cache_desc *desc)
+{
+    struct pair pair = {{open_backend("scalar"), open_backend("cuda")}, {NULL, NULL}, *desc};
+    for (int i = 0; i < 2; i++) {
+        pair.caches[i] = open_cache(pair.contexts[i], desc);
+    }
+    return pair;
+}
+
+static void close_pair(struct pair *pair)
+{
+    for (int i = 0; i < 2; i++) {
+        tq_cache_destroy(pair->caches[i]);
+        tq_context_destroy(pair->contexts[i]);
+    }
+}
+
+static tq_cache_desc small_desc(uint32_t dim, tq_format k, tq_format v)
+{
+    tq_cache_desc desc = cache_desc(1, HEADS, dim, dim);
+    desc.k_format = k;
+    desc.v_format = v;
+    return desc;
+}
+
+/* Tokens on the device, f16, as the host has them: rounded. */
+struct inputs {
+    struct tokens host;
+    void *k, *v, *q;
+};
+
+static void *rounded_copy(float *x, size_t n)
+{
+    uint16_t *halves = malloc(n * sizeof *halves);
+    for (size_t i = 0; i < n; i++) {
+        halves[i] = f16_from_double((double)x[i]);
+        x[i] = (float)f16_to_double(halves[i]);
+    }
+    void *copy = device_copy(halves, n * sizeof *halves);
+    free(halves);
+    return copy;
+}
+
+static struct inputs open_inputs(struct rng *rng, const tq_cache_desc *desc, size_t n)
+{
+    struct inputs in = {.host = tokens_gauss(rng, desc, Q_HEADS, n)};
+    for (size_t i = 0; i < n * HEADS * desc->head_dim_k; i++) { /* A mean, which pages take off. */
+        in.host.k[i] += 1.5F * sinf((float)(i % (HEADS * desc->head_dim_k)));
+        in.host.v[i] += 0.5F * cosf((float)(i % (HEADS * desc->head_dim_k)));
+    }
+    in.k = rounded_copy(in.host.k, n * HEADS * desc->head_dim_k);
+    in.v = rounded_copy(in.host.v, n * HEADS * desc->head_dim_k);
+    in.q = rounded_copy(in.host.q, n * Q_HEADS * desc->head_dim_k);
+    return in;
+}
+
+static void close_inputs(struct inputs *in)
+{
+    device_free(in->k);
+    device_free(in->v);
+    device_free(in->q);
+    tokens_free(&in->host);
+}
+
+/* What a call is made with, beside its tokens. */
+struct options {
+    size_t sliding_window;
+    float soft_cap;
+    int sink_logits;
+};
+
+static tq_kv device_kv(const struct inputs *in, size_t first, size_t n)
+{
+    tq_kv kv = TQ_KV_INIT;
+    const size_t at = first * HEADS * in->host.dim_k * 2;
+    kv.k = (const char *)in->k + at;
+    kv.v = (const char *)in->v + at;
+    kv.dtype = TQ_DTYPE_F16;
+    kv.n_tokens = n;
+    return kv;
+}
+
+static void assert_agree(const float *x, const float *expected, size_t n, const char *what, size_t first)
+{
+    double error = 0;
+    double norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)x[i] - (double)expected[i]) * ((double)x[i] - (double)expected[i]);
+        norm += (double)expected[i] * (double)expected[i];
+    }
+    assert_close(sqrt(error / norm), 0, LIMIT, "%s of tokens from %zu on", what, first);
+}
+
+/* Tokens [first, end) to a sequence of each cache, and their attention compared. */
+static void step_both(struct pair *pair, tq_seq *const seqs[2], const struct inputs *in, size_t first, size_t end,
+                      const struct options *options)
+{
+    const size_t n = end - first;
+    const size_t floats = n * Q_HEADS * in->host.dim_v;
+    float *out = calloc(2 * floats, sizeof *out);
+    float *lse = calloc(2 * n * Q_HEADS, sizeof *lse);
+    float logits[Q_HEADS];
+    for (int i = 0; i < Q_HEADS; i++) {
+        logits[i] = (float)i - 3;
+    }
+    tq_kv kv = tokens_kv(&in->host, first, n);
+    tq_attention attention = tokens_attention(&in->host, first, n, out, lse);
+    attention.out = out;
+    attention.lse = lse;
+    attention.soft_cap = options->soft_cap;
+    attention.sliding_window = options->sliding_window;
+    attention.sink_logits = options->sink_logits ? logits : NULL;
+    assert_status(tq_cache_forward(pair->caches[0], seqs[0], 0, &kv, &attention), TQ_OK);
+
+    float *device_out = device_new(floats * sizeof *out);
+    float *device_lse = device_new(n * Q_HEADS * sizeof *lse);
+    float *device_logits = device_copy(logits, sizeof logits);
+    kv = device_kv(in, first, n);
+    attention.q = (const char *)in->q + first * Q_HEADS * in->host.dim_k * 2;
+    attention.q_dtype = TQ_DTYPE_F16;
+    attention.out = device_out;
+    attention.lse = device_lse;
+    attention.sink_logits = options->sink_logits ? device_logits : NULL;
+    assert_status(tq_cache_forward(pair->caches[1], seqs[1], 0, &kv, &attention), TQ_OK);
+    device_read(out + floats, device_out, floats * sizeof *out);
+    device_read(lse + n * Q_HEADS, device_lse, n * Q_HEADS * sizeof *lse);
+    assert_agree(out + floats, out, floats, "attention", first);
+    for (size_t i = 0; i < n * Q_HEADS; i++) {
+        assert_close((double)lse[n * Q_HEADS + i], (double)lse[i], 2e-3, "lse %zu of tokens from %zu on", i, first);
+    }
+    device_free(device_out);
+    device_free(device_lse);
+    device_free(device_logits);
+    free(out);
+    free(lse);
+}
+
+struct file {
+    unsigned char *data;
+    size_t size;
+    size_t at;
+};
+
+static size_t append_bytes(void *user, const void *data, size_t size)
+{
+    struct file *file = user;
+    file->data = realloc(file->data, file->size + size);
+    memcpy(file->data + file->size, data, size);
+    file->size += size;
+    return size;
+}
+
+static size_t take_bytes(void *user, void *data, size_t size)
+{
+    struct file *file = user;
+    const size_t n = size < file->size - file->at ? size : file->size - file->at;
+    memcpy(data, file->data + file->at, n);
+    file->at += n;
+    return n;
+}
+
+static struct file save(const tq_cache *cache, const tq_seq *seq)
+{
+    struct file file = {NULL, 0, 0};
+    const tq_writer writer = {append_bytes, &file};
+    assert_status(tq_cache_save(cache, seq, &writer), TQ_OK);
+    return file;
+}
+
+static void assert_stored_alike(struct pair *pair, tq_seq *const seqs[2])
+{
+    struct file files[2];
+    for (int i = 0; i < 2; i++) {
+        files[i] = save(pair->caches[i], seqs[i]);
+    }
+    assert_int_equal(files[0].size, files[1].size);
+    for (size_t i = 0; i < files[0].size; i++) {
+        if (files[0].data[i] != files[1].data[i]) {
+            fail_msg("byte %zu of %zu saved is %d and should be %d", i, files[0].size, files[1].data[i],
+                     files[0].data[i]);
+        }
+    }
+    free(files[0].data);
+    free(files[1].data);
+}
+
+static void open_seqs(struct pair *pair, tq_seq *seqs[2])
+{
+    for (int i = 0; i < 2; i++) {
+        seqs[i] = open_seq(pair->caches[i]);
+    }
+}
+
+/* --- tests ---------------------------------------------------------------------------------------------------------
+ */
+
+static const size_t STEPS[] = {1, 5, 60, 130, 3, 1, 200, 63, 1, 1, 2, 20};
+
+static size_t total_of_steps(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof STEPS / sizeof *STEPS; i++) {
+        n += STEPS[i];
+    }
+    return n;
+}
+
+static void run_steps(struct pair *pair, const struct options *options, uint64_t seed)
+{
+    struct rng rng = rng_seeded(seed);
+    struct inputs in = open_inputs(&rng, &pair->desc, total_of_steps());
+    tq_seq *seqs[2];
+    size_t first = 0;
+    open_seqs(pair, seqs);
+    for (size_t i = 0; i < sizeof STEPS / sizeof *STEPS; i++) {
+        step_both(pair, seqs, &in, first, first + STEPS[i], options);
+        first += STEPS[i];
+    }
+    assert_stored_alike(pair, seqs);
+    close_inputs(&in);
+}
+
+static void formats_agree(void **state)
+{
+    (void)state;
+    static const tq_format formats[][2] = {
+        {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4},   {TQ_FORMAT_TURBO3, TQ_FORMAT_TURBO3},
+        {TQ_FORMAT_TURBO2, TQ_FORMAT_TURBO2},   {TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO4T},
+        {TQ_FORMAT_TURBO3T, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_TURBO2T, TQ_FORMAT_TURBO2T},
+        {TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO1},   {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO2},
+        {TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_F16, TQ_FORMAT_F16}};
+    const struct options plain = {0, 0, 0};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        for (int means = 0; means < 2; means++) {
+            tq_cache_desc desc = small_desc(128, formats[i][0], formats[i][1]);
+            desc.flags = means ? 0 : NO_MEANS;
+            struct pair pair = open_pair(&desc);
+            printf("  %s %s %s\n", tq_format_name(formats[i][0]), tq_format_name(formats[i][1]), means ? "means" : "");
+            run_steps(&pair, &plain, i);
+            close_pair(&pair);
+        }
+    }
+}
+
+static void options_agree(void **state)
+{
+    (void)state;
+    const struct options options[] = {{0, 5, 0}, {100, 0, 0}, {0, 0, 1}, {300, 3, 1}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO3);
+        desc.sink_tokens = 4 * (uint32_t)i;
+        desc.recent_tokens = i == 1 ? TQ_NO_RECENT_TOKENS : 64 * (uint32_t)i;
+        struct pair pair = open_pair(&desc);
+        run_steps(&pair, &options[i], 100 + i);
+        close_pair(&pair);
+    }
+}
+
+/* Forks, cuts at all depths, removal, saving and loading: then on as before. */
+static void histories_agree(void **state)
+{
+    (void)state;
+    static const size_t cuts[] = {455, 390, 260, 130, 70, 3, 0};
+    tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO3T, TQ_FORMAT_TURBO4T);
+    desc.sink_tokens = 6;
+    struct pair pair = open_pair(&desc);
+    struct rng rng = rng_seeded(7);
+    struct inputs in = open_inputs(&rng, &desc, 900);
+    const struct options plain = {0, 0, 0};
+    tq_seq *seqs[2];
+    open_seqs(&pair, seqs);
+    step_both(&pair, seqs, &in, 0, 460, &plain);
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        tq_seq *forks[2];
+        for (int c = 0; c < 2; c++) {
+            assert_status(tq_seq_fork(seqs[c], cuts[i], &forks[c]), TQ_OK);
+        }
+        step_both(&pair, forks, &in, 500, 510, &plain);
+        step_both(&pair, forks, &in, 510, 700, &plain);
+        for (int c = 0; c < 2; c++) {
+            assert_status(tq_seq_truncate(forks[c], cuts[i] + 100), TQ_OK);
+        }
+        step_both(&pair, forks, &in, 700, 760, &plain);
+        assert_stored_alike(&pair, forks);
+        if (cuts[i] >= 260) {
+            for (int c = 0; c < 2; c++) {
+                assert_status(tq_seq_remove(forks[c], 64, 128), TQ_OK);
+            }
+            step_both(&pair, forks, &in, 760, 900, &plain);
+            assert_stored_alike(&pair, forks);
+        }
+        for (int c = 0; c < 2; c++) {
+            tq_seq_destroy(forks[c]);
+        }
+    }
+    step_both(&pair, seqs, &in, 460, 500, &plain); /* The forks left nothing behind. */
+    const tq_rope rope = {.struct_size = sizeof rope};
+    for (int c = 0; c < 2; c++) {
+        assert_status(tq_cache_rope_shift(pair.caches[c], seqs[c], 0, 10, 400, -7, &rope), TQ_OK);
+    }
+    step_both(&pair, seqs, &in, 500, 530, &plain);
+    struct file file = save(pair.caches[0], seqs[0]);
+    const tq_reader reader = {take_bytes, &file};
+    tq_seq_destroy(seqs[1]);
+    assert_status(tq_cache_load(pair.caches[1], &reader, &seqs[1]), TQ_OK);
+    step_both(&pair, seqs, &in, 530, 650, &plain);
+    assert_stored_alike(&pair, seqs);
+    free(file.data);
+    close_inputs(&in);
+    close_pair(&pair);
+}
+
+/* An engine's batch: sequences of different lengths in one call, more of them than one launch takes. */
+static void batches_agree(void **state)
+{
+    (void)state;
+    enum { SEQS = 70, MOST = 400 };
+    tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
+    struct pair pair = open_pair(&desc);
+    struct rng rng = rng_seeded(11);
+    struct inputs in = open_inputs(&rng, &desc, MOST);
+    tq_seq *seqs[2][SEQS];
+    const size_t floats = (size_t)SEQS * Q_HEADS * 128;
+    float *out = calloc(2 * floats, sizeof *out);
+    float *device_out = device_new(floats * sizeof *out);
+    for (size_t i = 0; i < SEQS; i++) {
+        const size_t length = i == 0 ? 1 : i == 1 ? 61 : 5 * i + i % 7;
+        for (int c = 0; c < 2; c++) {
+            seqs[c][i] = open_seq(pair.caches[c]);
+            const tq_kv kv = c == 0 ? tokens_kv(&in.host, 0, length) : device_kv(&in, 0, length);
+            assert_status(tq_cache_append(pair.caches[c], seqs[c][i], 0, &kv), TQ_OK);
+        }
+    }
+    for (size_t turn = 0; turn < 3; turn++) { /* The last with two tokens each: some cross the end of a page. */
+        const size_t n = turn == 2 ? 2 * (SEQS / 2) : SEQS;
+        const size_t n_seqs = turn == 2 ? SEQS / 2 : SEQS;
+        tq_kv kv = tokens_kv(&in.host, 100, n);
+        tq_attention attention = tokens_attention(&in.host, 100, n, out, NULL);
+        attention.out = out;
+        assert_status(tq_cache_forward_batch(pair.caches[0], seqs[0], n_seqs, 0, &kv, &attention), TQ_OK);
+        kv = device_kv(&in, 100, n);
+        attention.q = (const char *)in.q + (size_t)100 * Q_HEADS * 128 * 2;
+        attention.q_dtype = TQ_DTYPE_F16;
+        attention.out = device_out;
+        assert_status(tq_cache_forward_batch(pair.caches[1], seqs[1], n_seqs, 0, &kv, &attention), TQ_OK);
+        const size_t used = n * Q_HEADS * 128;
+        device_read(out + floats, device_out, used * sizeof *out);
+        assert_agree(out + floats, out, used, "a batch", turn);
+        assert_status(tq_cache_forward_batch(pair.caches[1], seqs[1], n_seqs, 0, NULL, &attention),
+                      turn == 2 ? TQ_ERR_UNSUPPORTED : TQ_OK);
+    }
+    for (size_t i = 0; i < SEQS; i += 9) {
+        tq_seq *const both[2] = {seqs[0][i], seqs[1][i]};
+        assert_stored_alike(&pair, both);
+    }
+    device_free(device_out);
+    free(out);
+    close_inputs(&in);
+    close_pair(&pair);
+}
+
+static void dims_agree(void **state)
+{
+    (void)state;
+    static const uint32_t dims[] = {64, 80, 96, 112, 192, 256};
+    const struct options plain = {0, 0, 0};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        tq_cache_desc desc = small_desc(dims[i], i % 2 ? TQ_FORMAT_TURBO4T : TQ_FORMAT_TURBO3,
+                                        i % 2 ? TQ_FORMAT_TURBO4T : TQ_FORMAT_TURBO3);
+        tq_context *context = open_backend("cuda");
+        tq_cache *cache;
+        const tq_status status = tq_cache_create(context, &desc, &cache);
+        if (status == TQ_OK) {
+            tq_cache_destroy(cache);
+        }
+        tq_context_destroy(context);
+        if (status == TQ_ERR_UNSUPPORTED) {
+            printf("  this build has no kernels of head_dim %u\n", dims[i]);
+            continue;
+        }
+        struct pair pair = open_pair(&desc);
+        run_steps(&pair, &plain, 300 + i);
+        close_pair(&pair);
+    }
+}
+
+static void errors_are_statuses(void **state)
+{
+    (void)state;
+    tq_context_desc far = TQ_CONTEXT_DESC_INIT;
+    tq_context *context = NULL;
+    tq_cache *cache = NULL;
+    far.backend = "cuda";
+    far.device = 1000;
+    assert_status(tq_context_create(&far, &context), TQ_ERR_UNSUPPORTED);
+    context = open_backend("cuda");
+    tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO8, TQ_FORMAT_TURBO8);
+    assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
+    desc = small_desc(128, TQ_FORMAT_F16, TQ_FORMAT_TURBO4);
+    assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
+    desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
+    desc.head_dim_v = 64;
+    assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
+    desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
+    desc.memory_limit = 1 << 20;
+    cache = open_cache(context, &desc);
+    tq_seq *seq = open_seq(cache);
+    struct rng rng = rng_seeded(3);
+    struct inputs in = open_inputs(&rng, &desc, 64);
+    tq_kv kv = tokens_kv(&in.host, 0, 10); /* The host's memory. */
+    assert_status(tq_cache_append(cache, seq, 0, &kv), TQ_ERR_INVALID_ARGUMENT);
+    kv = device_kv(&in, 0, 10);
+    assert_status(tq_cache_append(cache, seq, 0, &kv), TQ_OK);
+    kv.n_tokens = 100000; /* Refused before anything is read. */
+    assert_status(tq_cache_append(cache, seq, 0, &kv), TQ_ERR_CAPACITY);
+    assert_int_equal(tq_seq_length(seq, 0), 10);
+    size_t bytes;
+    kv.n_tokens = 54;
+    assert_status(tq_cache_append(cache, seq, 0, &kv), TQ_OK);
+    assert_status(tq_cache_estimate(context, &desc, 64, &bytes), TQ_OK);
+    assert_int_equal(stats_of(cache).page_bytes, bytes);
+    tq_cache_destroy(cache);
+
+    desc.memory_limit = 0;
+    desc.n_kv_heads = 1024;
+    cache = open_cache(context, &desc);
+    seq = open_seq(cache);
+    kv = device_kv(&in, 0, 20000000); /* More than any device has; nothing is read. */
+    assert_status(tq_cache_append(cache, seq, 0, &kv), TQ_ERR_OUT_OF_MEMORY);
+    assert_int_equal(tq_seq_length(seq, 0), 0);
+    tq_cache_destroy(cache);
+    close_inputs(&in);
+    tq_context_destroy(context);
+}
+
+/* test_cuda_cache [FILTER]: the tests whose names match. */
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(formats_agree),   cmocka_unit_test(options_agree),
+                                       cmocka_unit_test(histories_agree), cmocka_unit_test(batches_agree),
+                                       cmocka_unit_test(dims_agree),      cmocka_unit_test(errors_are_statuses)};
+    int device = 0;
+    int count = 0;
+    void *primary = NULL;
+    if (!tq_cuda_driver_open(&driver) || driver.device_count(&count) != 0 || count == 0 ||
+        driver.device_get(&device, 0) != 0 || driver.context_retain(&primary, device) != 0 ||
+        driver.context_push(primary) != 0) {
+        puts("skipped: no CUDA driver, or no device");
+        return SKIP;
+    }
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
