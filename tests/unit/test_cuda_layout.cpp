@@ -29,7 +29,7 @@ struct fixture {
     fixture(int format_, int dim_, bool values) : format(format_), dim(dim_)
     {
         tq_codec_desc desc = TQ_CODEC_DESC_INIT;
-        desc.dim = (size_t)dim;
+        desc.dim = (uint32_t)dim;
         desc.format = (tq_format)format;
         assert_status(tq_context_create(nullptr, &context), TQ_OK);
         assert_status(tq_codec_create(context, &desc, &codec), TQ_OK);
@@ -110,7 +110,7 @@ template <int FORMAT, int DIM, bool VALUES> void check_levels()
     }
     /* Half-odd levels are within half a step of Lloyd and Max's, of the second plane if there is one; a trellis's are
      * exact. */
-    const double fine = (double)lookup.step / TQ_CUDA_FINE;
+    const double fine = (double)lookup.step / (double)TQ_CUDA_FINE;
     const double tolerance = tq_cuda_is_trellis(FORMAT)    ? 1e-6
                              : tq_cuda_planes(FORMAT) == 2 ? 0.51 * fine
                                                            : 0.51 * (double)lookup.step;

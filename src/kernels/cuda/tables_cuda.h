@@ -79,7 +79,7 @@ static inline double tq_cuda_fit_levels(const tq_code *code, int *v, int *w)
     for (int i = n / 2; i < n; i++) {
         const double level = (double)code->centroids[i] / step;
         v[i] = (int)floor(level);
-        w[i] = (int)floor((level - v[i] - 0.5) * TQ_CUDA_FINE);
+        w[i] = (int)floor((level - v[i] - 0.5) * (double)TQ_CUDA_FINE);
         v[n - 1 - i] = ~v[i];
         w[n - 1 - i] = ~w[i];
     }
