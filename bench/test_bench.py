@@ -297,6 +297,7 @@ class Quality(Folder):
             self.assertLess(rows[better]["plain"], rows[worse]["plain"])
             self.assertLess(rows[better]["kl"]["plain"], rows[worse]["kl"]["plain"])
 
+    @unittest.skipIf("TQ_TEST_QUICK" in os.environ, "slow")
     def test_policies(self):
         """Formats by layer and by age lie between those they are made of, in bytes and in error."""
         result = bench("quality", "--data", self.file(qkv(layers=3, tokens=448)), "--json", self.path("out.json"))
