@@ -40,17 +40,24 @@ static void default_free(void *user, void *memory)
 #endif
 }
 
-void *tq_allocate(const tq_allocator *allocator, size_t rows, size_t size)
+static void *allocate_zeroed(const tq_allocator *allocator, size_t alignment, size_t bytes)
 {
-    size_t bytes;
-    if (!tq_multiply_fits(rows, size, &bytes) || bytes == 0) {
-        return NULL;
-    }
-    void *memory = allocator->alloc(allocator->user, ALIGNMENT, bytes);
+    void *memory = allocator->alloc(allocator->user, alignment, bytes);
     if (memory != NULL) {
         memset(memory, 0, bytes);
     }
     return memory;
+}
+
+void *tq_allocate(const tq_allocator *allocator, size_t rows, size_t size)
+{
+    size_t bytes;
+    return tq_multiply_fits(rows, size, &bytes) && bytes > 0 ? allocate_zeroed(allocator, ALIGNMENT, bytes) : NULL;
+}
+
+void *tq_allocate_struct(const tq_allocator *allocator, size_t size)
+{
+    return allocate_zeroed(allocator, _Alignof(max_align_t), size);
 }
 
 void tq_release(const tq_allocator *allocator, void *memory)

@@ -21,7 +21,10 @@ struct tq_context {
 /* Zeroed memory for rows * size bytes, aligned to 64; null if there is none or the product does not fit. */
 void *tq_allocate(const tq_allocator *allocator, size_t rows, size_t size);
 
-/* Frees what tq_allocate returned; null is ignored. */
+/* The same for one of the structs of which there are many, aligned as structs are: 64 would cost as much again. */
+void *tq_allocate_struct(const tq_allocator *allocator, size_t size);
+
+/* Frees what either returned; null is ignored. */
 void tq_release(const tq_allocator *allocator, void *memory);
 
 /* Sends a sentence to the log and returns the status, so that a check reads `return tq_fail(...)`. */

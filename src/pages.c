@@ -67,7 +67,7 @@ void tq_block_free(tq_cache *cache, tq_form form, tq_block kind, uint8_t *block)
 
 tq_page *tq_page_create(tq_cache *cache)
 {
-    tq_page *page = tq_allocate(&cache->context->allocator, 1, sizeof *page);
+    tq_page *page = tq_allocate_struct(&cache->context->allocator, sizeof *page);
     if (page != NULL) {
         atomic_store(&page->owners, 1);
     }

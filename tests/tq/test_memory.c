@@ -14,11 +14,9 @@
 
 enum { SHORT = 1024, LONG = 8000, SINGLE_STEPS = 400, PROMPT_STEP = 512 };
 
+/* tq_cache_estimate leaves out some 120 bytes of a page and layer: its struct, and what malloc adds. Of the pages of
+ * these configurations that is up to 1.6 %, with the two KV heads of 64 coordinates that the small model has. */
 static const double TOLERANCE = 0.02;
-
-/* What tq_cache_estimate leaves out of a page and layer: its struct, and what malloc adds to that and to the codes. For
- * the two KV heads of the small model that is up to 3 % of a page, for eight of 128 coordinates below 1 %. */
-enum { PAGE_OVERHEAD = 320 };
 
 static struct engine_fixture fixture;
 
@@ -78,7 +76,8 @@ static void warm_up(void)
 static void resident_memory_is_the_estimate(void **state)
 {
     (void)state;
-    static const char *const configs[] = {"f16", "turbo4t", "k=turbo3,v=turbo2t,recent=0", "turbo2,means=off"};
+    static const char *const configs[] = {"f16", "turbo4t", "k=turbo3,v=turbo2t,recent=0",
+                                          "k=turbo4,v=turbo3,means=off"};
     if (resident_bytes() == 0) {
         skip();
     }
@@ -99,8 +98,7 @@ static void resident_memory_is_the_estimate(void **state)
         const double grown = (double)resident_bytes() - (double)before;
         const double expected = (double)estimates[1] - (double)estimates[0];
         print_message("%s: %.0f KiB more, %.0f estimated\n", configs[i], grown / 1024.0, expected / 1024.0);
-        const double overhead = (double)PAGE_OVERHEAD * (LONG - SHORT) / TQ_PAGE_TOKENS * fixture.model.n_layers;
-        assert_true(grown > (1.0 - TOLERANCE) * expected && grown < (1.0 + TOLERANCE) * expected + overhead);
+        assert_true(grown > (1.0 - TOLERANCE) * expected && grown < (1.0 + TOLERANCE) * expected);
         destroy(store);
     }
 }
