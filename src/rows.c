@@ -66,16 +66,18 @@ static void encode_residual(const tq_codec *codec, const float *y, uint8_t *row)
     kernels->sign_encode(&codec->code, projection, length, row);
 }
 
-/* The sum of squares of a vector. One of norm 2^64 or more, whose sum overflows, is shrunk: its scale will be stored as
- * 65504 whatever it is, and 2^24 is still beyond that. */
-static float measure(const tq_codec *codec, float *x)
+/* The sum of squares of a vector. One of norm 2^64 or more, whose sum overflows, is replaced by a shrunk copy: its
+ * scale will be stored as 65504 whatever it is, and 2^24 is still beyond that. */
+static float measure(const tq_codec *codec, const float **x, float *shrunk)
 {
     const tq_kernels *kernels = kernels_of(codec);
     const size_t dim = codec->code.dim;
-    float sum_squares = kernels->sum_squares(x, dim);
+    float sum_squares = kernels->sum_squares(*x, dim);
     while (sum_squares > FLT_MAX) {
-        scale_by(x, dim, 0x1p-40F);
-        sum_squares = kernels->sum_squares(x, dim);
+        memmove(shrunk, *x, dim * sizeof *shrunk);
+        scale_by(shrunk, dim, 0x1p-40F);
+        *x = shrunk;
+        sum_squares = kernels->sum_squares(shrunk, dim);
     }
     return sum_squares;
 }
@@ -97,10 +99,11 @@ void tq_rotated_encode(const tq_codec *codec, const float *y, const float *sum_s
     }
 }
 
-void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows)
+void tq_rows_encode(const tq_codec *codec, const float *x, size_t n, uint8_t *rows)
 {
     const tq_code *code = &codec->code;
-    float y[TQ_BATCH_FLOATS];
+    float y[TQ_ENCODE_FLOATS];
+    float shrunk[TQ_MAX_DIM];
     float sum_squares[TQ_BATCH_ROWS];
     if (codec->family == TQ_FAMILY_HALF) {
         for (size_t i = 0; i < n; i++) {
@@ -109,8 +112,9 @@ void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows)
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        sum_squares[i] = measure(codec, x + i * code->dim);
-        tq_rotate_vector(codec, x + i * code->dim, y + i * code->dim);
+        const float *vector = x + i * code->dim;
+        sum_squares[i] = measure(codec, &vector, shrunk);
+        tq_rotate_vector(codec, vector, y + i * code->dim);
     }
     tq_rotated_encode(codec, y, sum_squares, n, rows);
 }

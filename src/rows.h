@@ -8,13 +8,19 @@
 
 #include <stdbool.h>
 
-/* Vectors that are worked on at once, so that they fit the stack: 8 of dim 128. */
-enum { TQ_BATCH_FLOATS = TQ_MAX_DIM, TQ_BATCH_ROWS = 64 };
+/* Vectors that are worked on at once, so that they fit the stack: 8 of dim 128. Where there is only one array of them,
+ * encoders get twice as many: a kernel makes its tables once for a batch. */
+enum { TQ_BATCH_FLOATS = TQ_MAX_DIM, TQ_ENCODE_FLOATS = 2 * TQ_MAX_DIM, TQ_BATCH_ROWS = 64 };
+
+static inline size_t tq_rows_in(const tq_codec *codec, size_t floats)
+{
+    const size_t fit = floats / codec->code.dim;
+    return fit < TQ_BATCH_ROWS ? fit : TQ_BATCH_ROWS;
+}
 
 static inline size_t tq_batch_rows(const tq_codec *codec)
 {
-    const size_t fit = TQ_BATCH_FLOATS / codec->code.dim;
-    return fit < TQ_BATCH_ROWS ? fit : TQ_BATCH_ROWS;
+    return tq_rows_in(codec, TQ_BATCH_FLOATS);
 }
 
 /* In the pages of a cache, the free sign bit of a row's scale says that the page's mean was not taken off. */
@@ -24,15 +30,15 @@ enum { TQ_ROW_UNCENTRED = 0x8000 };
 void tq_rotate_vector(const tq_codec *codec, const float *x, float *y);
 void tq_unrotate_vector(const tq_codec *codec, const float *y, float *x);
 
-/* Encodes up to tq_batch_rows() rotated vectors, y: [n, dim]; sum_squares[i] is that of the vector before rotation. Not
- * for TQ_FAMILY_HALF. */
+/* Encodes rotated vectors, y: [n, dim]; sum_squares[i] is that of the vector before rotation. Not for TQ_FAMILY_HALF.
+ */
 void tq_rotated_encode(const tq_codec *codec, const float *y, const float *sum_squares, size_t n, uint8_t *rows);
 
 /* Decodes one row to a rotated vector. For Lloyd-Max and trellis formats. */
 void tq_rotated_decode(const tq_codec *codec, const uint8_t *row, float *y);
 
-/* Encodes up to tq_batch_rows() vectors, x: [n, dim]. `x` is scratch afterwards. */
-void tq_rows_encode(const tq_codec *codec, float *x, size_t n, uint8_t *rows);
+/* Encodes up to tq_rows_in(codec, TQ_ENCODE_FLOATS) vectors, x: [n, dim]. */
+void tq_rows_encode(const tq_codec *codec, const float *x, size_t n, uint8_t *rows);
 
 /* True if an encoder can have written the row's floats: finite, and scales not negative. */
 bool tq_row_is_sound(const tq_codec *codec, const uint8_t *row);

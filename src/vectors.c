@@ -50,17 +50,30 @@ static const void *row_at(const float_rows *rows, size_t index)
     return rows->first + index * rows->stride;
 }
 
+static bool is_dense(const float_rows *rows)
+{
+    return rows->stride == rows->length * dtype_bytes(rows->dtype);
+}
+
 static void find_nonfinite(void *arg, size_t index)
 {
     float_rows *rows = arg;
     const size_t begin = index * ROWS_PER_BLOCK;
-    const size_t end = begin + block_length(rows->n, ROWS_PER_BLOCK, index);
-    for (size_t i = begin; i < end; i++) {
-        if (!rows->kernels->all_finite(row_at(rows, i), rows->dtype, rows->length)) {
+    const size_t count = block_length(rows->n, ROWS_PER_BLOCK, index);
+    const size_t at_once = is_dense(rows) ? count : 1;
+    for (size_t done = 0; done < count; done += at_once) {
+        if (!rows->kernels->all_finite(row_at(rows, begin + done), rows->dtype, at_once * rows->length)) {
             atomic_store(&rows->nonfinite, 1);
             return;
         }
     }
+}
+
+/* The rows as they lie there, if they are dense floats: nothing has to be converted. */
+static const float *as_floats(const float_rows *rows)
+{
+    const bool aligned = (uintptr_t)rows->first % _Alignof(float) == 0;
+    return rows->dtype == TQ_DTYPE_F32 && is_dense(rows) && aligned ? (const void *)rows->first : NULL;
 }
 
 /* Describes n rows of `length` floats; false if they cannot be: a null pointer, an unknown type, a short stride. */
@@ -117,17 +130,19 @@ static void encode_block(void *arg, size_t index)
     const encode_work *work = arg;
     const tq_codec *codec = work->codec;
     const float_rows *rows = work->x;
-    const size_t per_batch = tq_batch_rows(codec);
+    const size_t per_batch = tq_rows_in(codec, TQ_ENCODE_FLOATS);
     const size_t begin = index * ROWS_PER_BLOCK;
     const size_t count = block_length(rows->n, ROWS_PER_BLOCK, index);
+    const float *floats = as_floats(rows);
     for (size_t done = 0; done < count; done += per_batch) {
-        float x[TQ_BATCH_FLOATS];
+        float widened[TQ_ENCODE_FLOATS];
         const size_t first = begin + done;
         const size_t n = block_length(count, per_batch, done / per_batch);
-        for (size_t i = 0; i < n; i++) {
-            rows->kernels->widen(row_at(rows, first + i), rows->dtype, rows->length, x + i * rows->length);
+        for (size_t i = 0; floats == NULL && i < n; i++) {
+            rows->kernels->widen(row_at(rows, first + i), rows->dtype, rows->length, widened + i * rows->length);
         }
-        tq_rows_encode(codec, x, n, work->codes + first * codec->code.row_bytes);
+        tq_rows_encode(codec, floats != NULL ? floats + first * rows->length : widened, n,
+                       work->codes + first * codec->code.row_bytes);
     }
 }
 
