@@ -67,6 +67,31 @@ TQ_INLINE tq_subsets key_subsets(uint8x16_t coded, uint8x16_t coded_before)
     return (tq_subsets){vreinterpretq_u8_u32(veorq_u32(v1, u4)), vreinterpretq_u8_u32(veorq_u32(u, v5))};
 }
 
+/* In a block that two tiles share, the 16 coded bits of a tile's token are the lower (upper) halves of the bytes of a
+ * dword. Here they are pushed together to its lower 16 bits, */
+TQ_INLINE uint32x4_t push_together(uint8x16_t row, bool upper)
+{
+    const uint32x4_t own = vreinterpretq_u32_u8(upper ? row >> 4 : row & vdupq_n_u8(15));
+    const uint32x4_t two = (own | own >> 4) & vdupq_n_u32(0xFF00FF);
+    return (two | two >> 8) & vdupq_n_u32(0xFFFF);
+}
+
+/* and here bits are spread again. */
+TQ_INLINE uint8x16_t spread(uint8x16_t bits, bool upper)
+{
+    const uint32x4_t all = vreinterpretq_u32_u8(bits) & vdupq_n_u32(0xFFFF);
+    const uint32x4_t two = (all | all << 8) & vdupq_n_u32(0xFF00FF);
+    const uint8x16_t own = vreinterpretq_u8_u32(two | two << 4) & vdupq_n_u8(15);
+    return upper ? own << 4 : own;
+}
+
+/* The subset bits of a tile in a shared block. */
+TQ_INLINE tq_subsets shared_subsets(uint8x16_t row, bool upper, uint8x16_t before)
+{
+    const tq_subsets together = key_subsets(vreinterpretq_u8_u32(push_together(row, upper)), before);
+    return (tq_subsets){spread(together.s0, upper), spread(together.s1, upper)};
+}
+
 /* Adds n_fields fields of some quarters of a block, from `first` on: sums[r][quarter] are those of row r. */
 TQ_INLINE void add_fields(shape s, unsigned first, unsigned n_fields, const tq_fields *fields, const tq_tables *tables,
                           const int32_t *q, dot_sum (*sums)[QUARTERS])
@@ -94,6 +119,9 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
     const uint8_t *block = call->page + tq_key_block_at(code, 0, t) + at;
     const size_t to_next = (size_t)TQ_ROW_BYTES * TQ_KEY_TILES * s.bits;
     const uint8_t *end = block + code->dim / TQ_KEY_DIMS * to_next;
+    const uint8_t *shared = code->dim % TQ_KEY_DIMS == 0
+                                ? NULL
+                                : call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t - t % 2) + at;
     uint8x16_t before[QUARTERS];
     tq_fields fields[QUARTERS];
     dot_sum sums[TQ_QUERY_GROUP][QUARTERS];
@@ -105,7 +133,10 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
         }
     }
     for (size_t quarter = 0; s.trellis && quarter < s.quarters; quarter++) {
-        before[quarter] = vld1q_u8(end - to_next + quarter * FIELD_BYTES);
+        const size_t own = quarter * FIELD_BYTES;
+        before[quarter] = shared == NULL
+                              ? vld1q_u8(end - to_next + own)
+                              : vreinterpretq_u8_u32(push_together(vld1q_u8(shared + own), t % 2 != 0) << 16);
     }
     for (; block < end; block += to_next) {
         TQ_UNROLL
@@ -122,11 +153,16 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
         add_fields(s, 0, FIELDS, fields, tables, q, sums);
         q += FIELDS * s.n_rows;
     }
-    if (!s.trellis && code->dim % TQ_KEY_DIMS != 0) {
-        const uint8_t *shared = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t - t % 2) + at;
+    if (shared != NULL) {
         TQ_UNROLL
         for (size_t quarter = 0; quarter < s.quarters; quarter++) {
-            fields[quarter] = lloyd_fields(s.bits, shared + quarter * FIELD_BYTES);
+            const uint8_t *rows = shared + quarter * FIELD_BYTES;
+            if (s.trellis) {
+                const tq_subsets subsets = shared_subsets(vld1q_u8(rows), t % 2 != 0, before[quarter]);
+                fields[quarter] = trellis_fields(s.bits, rows, subsets);
+            } else {
+                fields[quarter] = lloyd_fields(s.bits, rows);
+            }
         }
         if (t % 2 == 0) {
             add_fields(s, 0, FIELDS / 2, fields, tables, q, sums);
@@ -252,7 +288,7 @@ void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, const flo
     if (mean != NULL) {
         tq_page_q_mean(code->dim, q, n_q, mean, of_mean);
     }
-    if (tq_page_is_quartered(code, TQ_PAGE_KEYS)) {
+    if (tq_page_is_quartered(code)) {
         const scores_call call = {code, prepared, n_q, q_mean, page, first, n, next, scores, stride};
         kernel_for(code, call.prepared->rows_of_a_group)(&call);
     } else {

@@ -288,7 +288,7 @@ void TQ_KERNEL(page_sum)(const tq_code *code, const float *w, size_t w_stride, s
     if (n_q == 0) {
         return;
     }
-    if (tq_page_is_quartered(code, TQ_PAGE_VALUES)) {
+    if (tq_page_is_quartered(code)) {
         kernel_for(code, n_q)(&call);
         tq_half_sum_neon(code->dim, centred, 1, n_q, mean, mean != NULL, sums);
     } else {

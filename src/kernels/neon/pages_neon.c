@@ -11,18 +11,18 @@
 void tq_page_write_neon(const tq_code *code, tq_page_kind kind, const uint8_t *rows, size_t first, size_t n,
                         uint8_t *page)
 {
-    (tq_page_is_quartered(code, kind) ? tq_page_write_x86 : tq_page_write_scalar)(code, kind, rows, first, n, page);
+    (tq_page_is_quartered(code) ? tq_page_write_x86 : tq_page_write_scalar)(code, kind, rows, first, n, page);
 }
 
 void tq_page_read_neon(const tq_code *code, tq_page_kind kind, const uint8_t *page, size_t first, size_t n,
                        uint8_t *rows)
 {
-    (tq_page_is_quartered(code, kind) ? tq_page_read_x86 : tq_page_read_scalar)(code, kind, page, first, n, rows);
+    (tq_page_is_quartered(code) ? tq_page_read_x86 : tq_page_read_scalar)(code, kind, page, first, n, rows);
 }
 
 void tq_page_query_neon(const tq_code *code, const float *q, size_t n_q, void *prepared)
 {
-    if (tq_page_is_quartered(code, TQ_PAGE_KEYS)) {
+    if (tq_page_is_quartered(code)) {
         const tq_query_form form = {.levels = tq_integer_levels(code), .most_of_pair = 2 * INT8_MAX};
         tq_page_query_round(code, form, q, n_q, prepared);
     } else {

@@ -8,9 +8,9 @@
 #include "kernels/x86/pages_x86.h"
 
 /* Whether pages of this code are read as integers. */
-static inline bool tq_page_is_quartered(const tq_code *code, tq_page_kind kind)
+static inline bool tq_page_is_quartered(const tq_code *code)
 {
-    return code->bits <= 4 && tq_page_is_tiled(code, kind);
+    return code->bits <= 4 && tq_page_is_tiled(code);
 }
 
 /* The scores of queries with the mean of a page. */

@@ -5,7 +5,10 @@
  * A dword of row 0 holds the coded bits of 32 consecutive dimensions of a token, the first one lowest: a byte has those
  * of fields 0 to 7, and the dword shifted up by 8, filled with the upper bits of the block before (VPSHLDD), those of
  * the eight coordinates before. The subset bits are sums of some of these sixteen: VGF2P8AFFINEQB adds up those of one
- * byte. The first block follows the last: the code bites its tail. */
+ * byte. The first block follows the last: the code bites its tail.
+ *
+ * In a block that two tiles share, the 16 coded bits of a tile's token are every second half of a byte. They are pushed
+ * together first, and the subset bits spread to where the coded bits were. */
 #include "kernels/x86/page_scores_avx512.h"
 
 /* Row i of a matrix over bits, which VGF2P8AFFINEQB wants last first. */
@@ -39,6 +42,72 @@ TQ_INLINE block key_block(unsigned bits, const uint8_t *rows, __m512i *before)
     return merge_trellis(bits, subsets(0, u, eight_before), subsets(1, u, eight_before), rows);
 }
 
+/* Where the block is that tile t, a constant, shares with its neighbour; its fields 0 to 3 are those of an even tile.
+ */
+TQ_INLINE const uint8_t *shared_rows(const tq_dots *work, unsigned bits, size_t first_tile, size_t t)
+{
+    const size_t at = tq_key_block_at(work->code, work->code->dim / TQ_KEY_DIMS, first_tile);
+    return work->page + at + t / 2 * bits * TQ_ROW_BYTES;
+}
+
+/* Of each dword, the lower (upper) halves of the bytes, side by side in the lower 16 bits. */
+TQ_INLINE __m512i push_together(__m512i row, bool upper)
+{
+    const __m512i own = _mm512_and_si512(upper ? _mm512_srli_epi32(row, 4) : row, _mm512_set1_epi32(0x0F0F0F0F));
+    const __m512i two = _mm512_and_si512(_mm512_or_si512(own, _mm512_srli_epi32(own, 4)), _mm512_set1_epi32(0xFF00FF));
+    return _mm512_and_si512(_mm512_or_si512(two, _mm512_srli_epi32(two, 8)), _mm512_set1_epi32(0xFFFF));
+}
+
+/* The other way round. */
+TQ_INLINE __m512i spread(__m512i bits, bool upper)
+{
+    const __m512i all = _mm512_and_si512(bits, _mm512_set1_epi32(0xFFFF));
+    const __m512i two = _mm512_and_si512(_mm512_or_si512(all, _mm512_slli_epi32(all, 8)), _mm512_set1_epi32(0xFF00FF));
+    const __m512i own =
+        _mm512_and_si512(_mm512_or_si512(two, _mm512_slli_epi32(two, 4)), _mm512_set1_epi32(0x0F0F0F0F));
+    return upper ? _mm512_slli_epi32(own, 4) : own;
+}
+
+/* A tile's half of the block at `rows`; before: row 0 of the block before. */
+TQ_INLINE block shared_block(unsigned bits, const uint8_t *rows, bool upper, __m512i before)
+{
+    const __m512i u = push_together(load_row(rows, 0), upper);
+    const __m512i eight_before = _mm512_shldi_epi32(u, before, 8);
+    return merge_trellis(bits, spread(subsets(0, u, eight_before), upper), spread(subsets(1, u, eight_before), upper),
+                         rows);
+}
+
+/* The coded bits before the first block: those of the last one, at the upper end of each dword. */
+TQ_INLINE __m512i last_bits(unsigned bits, const tq_dots *work, size_t first_tile, size_t t)
+{
+    const tq_code *code = work->code;
+    if (code->dim % TQ_KEY_DIMS == 0) {
+        return load_row(work->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS - 1, first_tile + t), 0);
+    }
+    return _mm512_slli_epi32(push_together(load_row(shared_rows(work, bits, first_tile, t), 0), t % 2 != 0), 16);
+}
+
+/* The last blocks of a dim that is an odd multiple of 16. */
+TQ_INLINE void multiply_shared(unsigned bits, size_t rows, size_t tiles, const tq_dots *work, size_t first_tile,
+                               const __m512i *before, const __m512i *tables, const int32_t *dwords,
+                               __m512i sums[TQ_KEY_TILES][TQ_MOST_ROWS])
+{
+    TQ_UNROLL
+    for (size_t t = 0; t < tiles; t++) {
+        const bool upper = t % 2 != 0;
+        const block own = shared_block(bits, shared_rows(work, bits, first_tile, t), upper, before[t]);
+        TQ_UNROLL
+        for (unsigned k = 0; k < 4; k++) {
+            const __m512i levels = trellis_operand(bits, &own, upper ? 4 + k : k, tables);
+            TQ_UNROLL
+            for (size_t r = 0; r < rows; r++) {
+                const __m512i q = _mm512_set1_epi32(dwords[k * work->stride + r]);
+                sums[t][r] = add_products(sums[t][r], levels, q);
+            }
+        }
+    }
+}
+
 /* Tiles first_tile .. first_tile + tiles - 1. Everything but `work` and `first_tile` is constant. */
 TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_dots *work, size_t first_tile)
 {
@@ -51,7 +120,7 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
     load_tables(kind, work->code, 0x80, tables);
     TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {
-        before[t] = load_row(work->page + tq_key_block_at(work->code, n_blocks - 1, first_tile + t), 0);
+        before[t] = last_bits(bits, work, first_tile, t);
         TQ_UNROLL
         for (size_t r = 0; r < rows; r++) {
             sums[t][r] = _mm512_set1_epi32(work->start[r]);
@@ -66,6 +135,9 @@ TQ_INLINE void dots_of_tiles(unsigned bits, size_t rows, size_t tiles, const tq_
         }
         multiply_blocks(kind, rows, tiles, blocks, tables, dwords, work->stride, work->ahead + at, sums);
         dwords += 8 * work->stride;
+    }
+    if (work->code->dim % TQ_KEY_DIMS != 0) {
+        multiply_shared(bits, rows, tiles, work, first_tile, before, tables, dwords, sums);
     }
     TQ_UNROLL
     for (size_t t = 0; t < tiles; t++) {

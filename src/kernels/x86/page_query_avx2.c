@@ -21,7 +21,7 @@ static const float MOST_STEP = 5.0F / 127;
 
 bool tq_page_query_is_integer(const tq_code *code)
 {
-    return tq_page_is_tiled(code, TQ_PAGE_KEYS) && code->bits <= 4;
+    return tq_page_is_tiled(code) && code->bits <= 4;
 }
 
 /* Byte b of field f of the blocks of keys belongs to this dimension. */

@@ -109,7 +109,7 @@ void tq_page_query_avx512(const tq_code *code, const float *q, size_t n_q, void 
 {
     tq_prepared_query *p = prepared;
     range ranges[TQ_PAGE_QUERIES];
-    if (!tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
+    if (!tq_page_is_tiled(code)) {
         tq_page_query_scalar(code, q, n_q, prepared);
         return;
     }

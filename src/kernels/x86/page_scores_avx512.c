@@ -112,7 +112,7 @@ void tq_page_scores_avx512(const tq_code *code, const void *prepared, const floa
         tq_half_scores_avx512(code->dim, prepared, n_q, page + first * code->row_bytes, n, scores, stride);
         return;
     }
-    if (!tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
+    if (!tq_page_is_tiled(code)) {
         tq_page_scores_scalar(code, prepared, q, n_q, page, first, n, mean, next, scores, stride);
         return;
     }

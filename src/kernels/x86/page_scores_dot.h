@@ -45,6 +45,32 @@ TQ_INLINE tq_subsets key_subsets(__m256i u, __m256i before)
     return (tq_subsets){_mm256_xor_si256(v1, u4), _mm256_xor_si256(u, v5)};
 }
 
+/* In a block that two tiles share, the 16 coded bits of a tile's token are every second half of the bytes of a dword:
+ * those from bit `shift` on. Here they are pushed together to its lower 16 bits, */
+TQ_INLINE __m256i push_together(__m256i row, int shift)
+{
+    const __m256i own = _mm256_and_si256(_mm256_srli_epi32(row, shift), _mm256_set1_epi32(0x0F0F0F0F));
+    const __m256i two = _mm256_and_si256(_mm256_or_si256(own, _mm256_srli_epi32(own, 4)), _mm256_set1_epi32(0xFF00FF));
+    return _mm256_and_si256(_mm256_or_si256(two, _mm256_srli_epi32(two, 8)), _mm256_set1_epi32(0xFFFF));
+}
+
+/* and here bits are spread again. */
+TQ_INLINE __m256i spread(__m256i bits, int shift)
+{
+    const __m256i all = _mm256_and_si256(bits, _mm256_set1_epi32(0xFFFF));
+    const __m256i two = _mm256_and_si256(_mm256_or_si256(all, _mm256_slli_epi32(all, 8)), _mm256_set1_epi32(0xFF00FF));
+    const __m256i own =
+        _mm256_and_si256(_mm256_or_si256(two, _mm256_slli_epi32(two, 4)), _mm256_set1_epi32(0x0F0F0F0F));
+    return _mm256_slli_epi32(own, shift);
+}
+
+/* The subset bits of a tile in a shared block. */
+TQ_INLINE tq_subsets shared_subsets(__m256i row, int shift, __m256i before)
+{
+    const tq_subsets together = key_subsets(push_together(row, shift), before);
+    return (tq_subsets){spread(together.s0, shift), spread(together.s1, shift)};
+}
+
 /* Sums of one row with the halves of a tile. Sums of few rows would wait for each other's additions, so even and odd
  * fields are added up apart. */
 typedef struct row_sums {
@@ -84,6 +110,10 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
     const uint8_t *block = call->page + tq_key_block_at(code, 0, t) + at;
     const size_t to_next = (size_t)TQ_ROW_BYTES * TQ_KEY_TILES * s.bits;
     const uint8_t *end = block + code->dim / TQ_KEY_DIMS * to_next;
+    const uint8_t *shared = code->dim % TQ_KEY_DIMS == 0
+                                ? NULL
+                                : call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t - t % 2) + at;
+    const int shift = t % 2 == 0 ? 0 : 4; /* To this tile's bits of a shared row. */
     __m256i before[2];
     tq_fields fields[2];
     row_sums sums[TQ_QUERY_GROUP];
@@ -94,7 +124,9 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
         }
     }
     for (size_t half = 0; s.trellis && half < s.halves; half++) {
-        before[half] = load_field(end - to_next + half * FIELD_BYTES);
+        const size_t own = half * FIELD_BYTES;
+        before[half] = shared == NULL ? load_field(end - to_next + own)
+                                      : _mm256_slli_epi32(push_together(load_field(shared + own), shift), 16);
     }
     for (; block < end; block += to_next) {
         for (size_t half = 0; half < s.halves; half++) {
@@ -110,10 +142,12 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
         add_fields(s, 0, FIELDS, fields, tables, q, sums);
         q += FIELDS * s.n_rows;
     }
-    if (!s.trellis && code->dim % TQ_KEY_DIMS != 0) {
-        const uint8_t *shared = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t - t % 2) + at;
+    if (shared != NULL) {
         for (size_t half = 0; half < s.halves; half++) {
-            fields[half] = lloyd_fields(s.bits, shared + half * FIELD_BYTES);
+            const uint8_t *rows = shared + half * FIELD_BYTES;
+            fields[half] = s.trellis
+                               ? trellis_fields(s.bits, rows, shared_subsets(load_field(rows), shift, before[half]))
+                               : lloyd_fields(s.bits, rows);
         }
         if (t % 2 == 0) {
             add_fields(s, 0, FIELDS / 2, fields, tables, q, sums);
@@ -223,7 +257,7 @@ void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, const flo
 {
     float q_mean[TQ_PAGE_QUERIES];
     const scores_call call = {code, prepared, n_q, mean != NULL ? q_mean : NULL, page, first, n, next, scores, stride};
-    if (mean != NULL && tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
+    if (mean != NULL && tq_page_is_tiled(code)) {
         tq_half_scores_avx2(code->dim, q, n_q, mean, 1, q_mean, 1);
         for (size_t i = 0; i < n_q; i++) {
             q_mean[i] /= (float)code->dim;
@@ -231,7 +265,7 @@ void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, const flo
     }
     if (tq_page_query_is_integer(code)) {
         kernel_for(code, ((const tq_prepared *)prepared)->rows_of_a_group)(&call);
-    } else if (tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
+    } else if (tq_page_is_tiled(code)) {
         tq_eight_scores_avx2(&call);
     } else if (code->bits == 0) {
         tq_half_scores_avx2(code->dim, prepared, n_q, page + first * code->row_bytes, n, scores, stride);

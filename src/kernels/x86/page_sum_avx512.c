@@ -206,7 +206,7 @@ void tq_page_sum_avx512(const tq_code *code, const float *w, size_t w_stride, si
         tq_half_sum_avx512(code->dim, w, w_stride, n_q, page + first * code->row_bytes, n, sums);
         return;
     }
-    if (!tq_page_is_tiled(code, TQ_PAGE_VALUES)) {
+    if (!tq_page_is_tiled(code)) {
         tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, mean, next, sums);
         return;
     }

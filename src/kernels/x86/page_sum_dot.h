@@ -241,7 +241,7 @@ void TQ_KERNEL(page_sum)(const tq_code *code, const float *w, size_t w_stride, s
     }
     if (code->bits == 0) {
         tq_half_sum_avx2(code->dim, w, w_stride, n_q, page + first * code->row_bytes, n, sums);
-    } else if (!tq_page_is_tiled(code, TQ_PAGE_VALUES)) {
+    } else if (!tq_page_is_tiled(code)) {
         tq_page_sum_scalar(code, w, w_stride, n_q, page, first, n, mean, next, sums);
     } else {
         (code->bits == 8 ? tq_eight_sum_avx2 : kernel_for(code, n_q))(&call);

@@ -210,7 +210,7 @@ static void pack_row(const tq_code *code, const uint8_t *index, uint8_t *row)
 void tq_page_write_x86(const tq_code *code, tq_page_kind kind, const uint8_t *rows, size_t first, size_t n,
                        uint8_t *page)
 {
-    if (!tq_page_is_tiled(code, kind)) {
+    if (!tq_page_is_tiled(code)) {
         tq_page_write_scalar(code, kind, rows, first, n, page);
         return;
     }
@@ -238,7 +238,7 @@ void tq_page_write_x86(const tq_code *code, tq_page_kind kind, const uint8_t *ro
 void tq_page_read_x86(const tq_code *code, tq_page_kind kind, const uint8_t *page, size_t first, size_t n,
                       uint8_t *rows)
 {
-    if (!tq_page_is_tiled(code, kind)) {
+    if (!tq_page_is_tiled(code)) {
         tq_page_read_scalar(code, kind, page, first, n, rows);
         return;
     }

@@ -41,7 +41,8 @@
  *                  field k, lane l, byte j = dimension 16 g + l of token 32 h + 4 k + j
  *
  * Coded bits of consecutive dimensions are thus consecutive bits of a key's dword in row 0, and consecutive lanes of
- * the values' row 0: the bits u[t-1] .. u[t-6] that a subset needs come from shifts. */
+ * the values' row 0: the bits u[t-1] .. u[t-6] that a subset needs come from shifts. In a shared block they are every
+ * second half of a byte: kernels push those of a tile together, and spread its subset bits again. */
 #ifndef TQ_PAGES_X86_H
 #define TQ_PAGES_X86_H
 
@@ -59,13 +60,11 @@ enum {
     TQ_VALUE_TILES = TQ_PAGE_TOKENS / TQ_VALUE_TOKENS
 };
 
-/* Whether pages of this code are laid out like this. All others are rows, which the scalar kernels read: halves,
- * dimensions that are no multiple of 16, and keys of an odd multiple of 16 in trellis codes, whose coded bits would not
- * be consecutive in a shared block. */
-static inline bool tq_page_is_tiled(const tq_code *code, tq_page_kind kind)
+/* Whether pages of this code are laid out like this. All others are rows, which the scalar kernels read: halves, and
+ * dimensions that are no multiple of 16. */
+static inline bool tq_page_is_tiled(const tq_code *code)
 {
-    const size_t step = kind == TQ_PAGE_VALUES || code->trellis.bits == 0 ? 16 : TQ_KEY_DIMS;
-    return code->bits != 0 && code->dim % step == 0;
+    return code->bits != 0 && code->dim % 16 == 0;
 }
 
 /* Where the scales begin. */
