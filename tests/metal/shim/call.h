@@ -4,7 +4,7 @@
 #ifndef TQ_SHIM_CALL_H
 #define TQ_SHIM_CALL_H
 
-#include <metal_stdlib>
+#include <cstdint>
 
 namespace shim
 {
@@ -13,7 +13,7 @@ namespace shim
 struct kernel_call {
     void *const *buffers;
     void *shared;
-    uint3 group;
+    uint32_t group[3];
 };
 
 /* A function for run_group that takes a kernel_call, and the buffers that it needs, a bit each. */

@@ -6,7 +6,7 @@ import sys
 
 SOURCES = {
     "threadgroup(0)": "call.shared",
-    "threadgroup_position_in_grid": "call.group",
+    "threadgroup_position_in_grid": "uint3{call.group[0], call.group[1], call.group[2]}",
     "thread_index_in_threadgroup": "thread_index()",
 }
 

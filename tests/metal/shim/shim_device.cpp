@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "call.h"
+#include "fibers.h"
 #include "kernels/metal/args_metal.h"
 
 namespace shim
@@ -97,10 +98,7 @@ tq_status run_groups(shim_device *device, const tq_launch *launch, const shim::k
     for (uint32_t z = 0; z < launch->groups[2]; z++) {
         for (uint32_t y = 0; y < launch->groups[1]; y++) {
             for (uint32_t x = 0; x < launch->groups[0]; x++) {
-                std::vector<float4> shared((launch->shared_bytes + 15) / 16);
-                if (!shared.empty()) {
-                    std::memset(static_cast<void *>(shared.data()), GARBAGE, shared.size() * sizeof shared[0]);
-                }
+                std::vector<unsigned char> shared(launch->shared_bytes, GARBAGE);
                 shim::kernel_call call = {buffers, shared.data(), {x, y, z}};
                 if (!shim::run_group(launch->threads, device->order, device->random_state, entry.run, &call,
                                      problem)) {

@@ -4,11 +4,11 @@
 #ifndef TQ_SHIM_DEVICE_H
 #define TQ_SHIM_DEVICE_H
 
-#include "device.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include "device.h"
 
 /* Threads run in the "forward", "reverse" or "random" order. One device at a time. */
 tq_device *tq_shim_device_open(const char *order);
