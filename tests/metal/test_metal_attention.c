@@ -209,10 +209,10 @@ static void append_seq(const layer *l, const tq_metal_layer *shape, size_t seq, 
         slots[t] = P * pool_page(seq, t / P) + t % P;
     }
     if (n > 0) {
-        assert_device(tq_metal_append(
-            metal_device, shape, (tq_metal_append_args){n, HEADS},
-            metal_copy(rows[0], HEADS * n * l->codec[0]->code.row_bytes),
-            metal_copy(rows[1], HEADS * n * l->codec[1]->code.row_bytes), metal_copy(slots, n * sizeof *slots), pages));
+        assert_device(tq_metal_append(metal_device, shape, (tq_metal_append_args){n, HEADS},
+                                      metal_copy(rows[0], HEADS * n * l->codec[0]->code.row_bytes),
+                                      metal_copy(rows[1], HEADS * n * l->codec[1]->code.row_bytes),
+                                      metal_copy(slots, n * sizeof *slots), pages));
     }
     const size_t record = 2 * (size_t)tq_metal_record_words(shape->k_format, shape->v_format, shape->dim);
     for (size_t i = 0; i < (size_t)PAGES * HEADS * 2; i++) {
@@ -222,8 +222,7 @@ static void append_seq(const layer *l, const tq_metal_layer *shape, size_t seq, 
         const size_t at = (pool_page(seq, page) * HEADS + head) * record +
                           2 * (size_t)tq_metal_mean_at(shape->k_format, shape->dim, values);
         assert_device(tq_device_upload(metal_device, pages.memory, at,
-                                       l->sides[seq][head][values]->means + page * l->dim,
-                                       l->dim * sizeof(uint16_t)));
+                                       l->sides[seq][head][values]->means + page * l->dim, l->dim * sizeof(uint16_t)));
     }
     free(rows[0]);
     free(rows[1]);
@@ -303,8 +302,9 @@ static void check_layer(const layer *l)
         const double unit = expect(l, row, expected, &lse);
         assert_close(got_lse[row], lse, TOLERANCE, "lse of row %zu", row);
         for (size_t j = 0; j < l->dim; j++) {
-            assert_close(got[row * l->dim + j], expected[j], TOLERANCE * unit, "%s/%s, dim %zu, row %zu, coordinate %zu",
-                         tq_format_name(shape.k_format), tq_format_name(shape.v_format), l->dim, row, j);
+            assert_close(got[row * l->dim + j], expected[j], TOLERANCE * unit,
+                         "%s/%s, dim %zu, row %zu, coordinate %zu", tq_format_name(shape.k_format),
+                         tq_format_name(shape.v_format), l->dim, row, j);
         }
     }
     metal_free_all();

@@ -9,6 +9,7 @@
  * so that something here must fail. A GPU knows neither. */
 #include "metal_support.h"
 
+#include "context.h"
 #include "kernels/scalar/rows_scalar.h"
 #include "rows.h"
 
@@ -74,8 +75,7 @@ static void test_layout(void **state)
     struct rng rng = rng_seeded(1);
     for (size_t f = 0; f < N_METAL_FORMATS; f++) {
         for (size_t d = 0; d < N_METAL_DIMS; d++) {
-            tq_codec *codec =
-                open_scalar_codec(METAL_DIMS[d], METAL_FORMATS[f], TQ_SCALE_DEFAULT, TQ_EFFORT_DEFAULT);
+            tq_codec *codec = open_scalar_codec(METAL_DIMS[d], METAL_FORMATS[f], TQ_SCALE_DEFAULT, TQ_EFFORT_DEFAULT);
             check_row_layout(&rng, codec);
             tq_codec_destroy(codec);
         }
@@ -118,8 +118,8 @@ static void check_encode(struct rng *rng, const tq_codec *codec, uint32_t n)
     fill_vectors(rng, codec, x, n);
     assert_status(tq_encode(codec, x, TQ_DTYPE_F32, 0, n, expected, bytes), TQ_OK);
     const tq_device_slice rows = metal_room(bytes);
-    assert_device(tq_metal_encode(metal_device, &codec->desc, metal_code(codec),
-                                  metal_copy(x, n * dim * sizeof *x), n, rows));
+    assert_device(
+        tq_metal_encode(metal_device, &codec->desc, metal_code(codec), metal_copy(x, n * dim * sizeof *x), n, rows));
     metal_read(rows, got, bytes);
     if (memcmp(got, expected, bytes) != 0) {
         fail_msg("%s, dim %zu, scale mode %d, effort %d: other bytes than the scalar backend's",
@@ -157,8 +157,7 @@ static void check_decode(struct rng *rng, const tq_codec *codec, uint32_t n)
     fill_rows(rng, codec, rows, n);
     assert_status(tq_decode(codec, rows, bytes, n, expected, TQ_DTYPE_F32, 0), TQ_OK);
     const tq_device_slice x = metal_room(n * dim * sizeof *got);
-    assert_device(
-        tq_metal_decode(metal_device, &codec->desc, metal_code(codec), metal_copy(rows, bytes), n, x));
+    assert_device(tq_metal_decode(metal_device, &codec->desc, metal_code(codec), metal_copy(rows, bytes), n, x));
     metal_read(x, got, n * dim * sizeof *got);
     for (size_t i = 0; i < n * dim; i++) {
         const double unit = norm_of(expected + i / dim * dim, dim);
@@ -175,8 +174,8 @@ static void check_rotate(struct rng *rng, const tq_codec *codec, uint32_t n)
     static float got[MOST_ROWS * TQ_METAL_MAX_DIM];
     rng_fill_gauss(rng, x, n * dim);
     const tq_device_slice y = metal_room(n * dim * sizeof *x);
-    assert_device(tq_metal_rotate(metal_device, &codec->desc, metal_code(codec),
-                                  metal_copy(x, n * dim * sizeof *x), n, y));
+    assert_device(
+        tq_metal_rotate(metal_device, &codec->desc, metal_code(codec), metal_copy(x, n * dim * sizeof *x), n, y));
     metal_read(y, got, n * dim * sizeof *x);
     for (size_t i = 0; i < n; i++) {
         float expected[TQ_METAL_MAX_DIM];
@@ -232,8 +231,7 @@ static void test_decode_rotate_scores(void **state)
             if (!is_metal_walked(f, d)) {
                 continue;
             }
-            tq_codec *codec =
-                open_scalar_codec(METAL_DIMS[d], METAL_FORMATS[f], TQ_SCALE_DEFAULT, TQ_EFFORT_FAST);
+            tq_codec *codec = open_scalar_codec(METAL_DIMS[d], METAL_FORMATS[f], TQ_SCALE_DEFAULT, TQ_EFFORT_FAST);
             check_decode(&rng, codec, 9);
             check_rotate(&rng, codec, 9);
             check_scores(&rng, codec, 1 + (uint32_t)(f + d) % 6, MOST_ROWS);
@@ -277,7 +275,7 @@ static tq_device *open_device(int argc, char **argv)
     (void)argv;
     tq_device *device = NULL;
     char problem[256];
-    if (tq_metal_device_open(&device, problem, sizeof problem) != TQ_OK) {
+    if (tq_metal_device_open(&scalar_context->allocator, &device, problem, sizeof problem) != TQ_OK) {
         print_error("%s\n", problem);
     }
     return device;

@@ -11,8 +11,8 @@ kernel void tq_append(constant tq_metal_append_args &args [[buffer(TQ_AT_ARGS)]]
                       device const ushort *k_rows [[buffer(TQ_APPEND_K_ROWS)]],
                       device const ushort *v_rows [[buffer(TQ_APPEND_V_ROWS)]],
                       device const uint *slots [[buffer(TQ_APPEND_SLOTS)]],
-                      device ushort *pages [[buffer(TQ_APPEND_PAGES)]],
-                      uint3 group [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]])
+                      device ushort *pages [[buffer(TQ_APPEND_PAGES)]], uint3 group [[threadgroup_position_in_grid]],
+                      uint index [[thread_index_in_threadgroup]])
 {
     const uint token = group.x;
     const uint head = group.y;

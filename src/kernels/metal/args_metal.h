@@ -68,7 +68,7 @@ enum {
 /* Threadgroup memory in bytes; each kernel asserts that its struct has this size. */
 enum {
     TQ_ENCODE_SHARED = TQ_METAL_VECTORS * TQ_METAL_MAX_DIM * 5,
-    TQ_TRELLIS_SHARED = TQ_METAL_MAX_DIM * (4 + 8 + 8 + 2 + 1),
+    TQ_TRELLIS_SHARED = TQ_METAL_MAX_DIM * (8 + 8 + 8 + 2 + 1),
     TQ_DECODE_SHARED = TQ_METAL_VECTORS * TQ_METAL_MAX_DIM * 4,
     TQ_SCORES_SHARED = TQ_METAL_MAX_DIM * 16 + 256 * 4,
     TQ_ATTEND_SHARED = 2 * TQ_METAL_MAX_DIM * 16 + 2 * 256 * 4 + TQ_ATTEND_SIMDS * (TQ_METAL_PAGE + 2) * 16,

@@ -114,9 +114,8 @@ inline void tq_attend_page(constant tq_metal_attend_args &args, thread const tq_
         centred += seen[t] && (scale & TQ_METAL_UNCENTRED) == 0 ? scores[t] : float4(0.0f);
         simd->weights[2 * work.lane + t] = seen[t] ? scores[t] * tq_scale_of(scale) : float4(0.0f);
     }
-    centred = simd_sum(centred);
     simdgroup_barrier(mem_flags::mem_threadgroup);
-    tq_add_page(shared, simd, values, work.lane, centred, r);
+    tq_add_page(shared, simd, values, work.lane, simd_sum(centred), r);
     simdgroup_barrier(mem_flags::mem_threadgroup); /* The next page's weights go to the same place. */
 }
 
@@ -132,23 +131,20 @@ inline uint tq_exact_token(thread const tq_work &work, uint i)
     return i < work.n_sinks ? i : work.n_encoded + i - work.n_sinks;
 }
 
-inline tq_exact_place tq_place_of(constant tq_metal_attend_args &args, thread const tq_work &work,
-                                  device const half *exact, device const uint *exact_table, device const half *sinks,
-                                  uint i)
+inline void tq_find_exact(constant tq_metal_attend_args &args, thread const tq_work &work, device const half *exact,
+                          device const uint *exact_table, device const half *sinks, uint i,
+                          thread tq_exact_place &place)
 {
     const uint token = tq_exact_token(work, i);
-    tq_exact_place place;
     if (i < work.n_sinks) {
         place.values = args.n_sinks * uint(tq_dim);
         place.key = sinks + (work.seq * args.n_kv_heads + work.kv_head) * 2 * place.values + token * uint(tq_dim);
-        return place;
+        return;
     }
-    const uint page =
-        exact_table[work.seq * args.exact_table_stride + token / TQ_METAL_PAGE % args.exact_slots];
+    const uint page = exact_table[work.seq * args.exact_table_stride + token / TQ_METAL_PAGE % args.exact_slots];
     place.values = TQ_METAL_PAGE * uint(tq_dim);
-    place.key = exact + ulong(page * args.n_kv_heads + work.kv_head) * 2 * place.values +
-                token % TQ_METAL_PAGE * uint(tq_dim);
-    return place;
+    place.key =
+        exact + ulong(page * args.n_kv_heads + work.kv_head) * 2 * place.values + token % TQ_METAL_PAGE * uint(tq_dim);
 }
 
 /* Exact tokens first .. first + n - 1 of the row above. */
@@ -162,7 +158,8 @@ inline void tq_attend_exact(constant tq_metal_attend_args &args, thread const tq
         const uint i = 2 * work.lane + t;
         scores[t] = float4(-INFINITY);
         if (i < n && tq_exact_token(work, first + i) >= work.begin) {
-            const tq_exact_place place = tq_place_of(args, work, exact, exact_table, sinks, first + i);
+            tq_exact_place place;
+            tq_find_exact(args, work, exact, exact_table, sinks, first + i, place);
             float4 dot = float4(0.0f);
             for (int j = 0; j < tq_dim; j++) {
                 dot += shared->q[j] * float(place.key[j]);
@@ -177,7 +174,8 @@ inline void tq_attend_exact(constant tq_metal_attend_args &args, thread const tq
     const int c = int(work.lane % tq_value_width());
     for (uint i = work.lane / tq_value_width(); c < tq_dim / TQ_METAL_CHUNK && i < n;
          i += TQ_METAL_SIMD / tq_value_width()) {
-        const tq_exact_place place = tq_place_of(args, work, exact, exact_table, sinks, first + i);
+        tq_exact_place place;
+        tq_find_exact(args, work, exact, exact_table, sinks, first + i, place);
         float values[TQ_METAL_CHUNK];
         for (int j = 0; j < TQ_METAL_CHUNK; j++) {
             values[j] = float(place.key[place.values + uint(c * TQ_METAL_CHUNK + j)]);
@@ -213,8 +211,8 @@ kernel void tq_attend(constant tq_metal_attend_args &args [[buffer(TQ_AT_ARGS)]]
     work.n_tokens = lengths[work.seq].n_tokens;
     work.n_encoded = lengths[work.seq].n_encoded;
     work.n_sinks = min(args.n_sinks, work.n_encoded);
-    work.begin = args.sliding_window == 0 || work.n_tokens < args.sliding_window ? 0
-                                                                                  : work.n_tokens - args.sliding_window;
+    work.begin =
+        args.sliding_window == 0 || work.n_tokens < args.sliding_window ? 0 : work.n_tokens - args.sliding_window;
     const uint row = group.y % tiles * TQ_METAL_QUERIES; /* Query rows [row, row + n_rows) of the KV head. */
     const uint n_rows = min(args.group - row, uint(TQ_METAL_QUERIES));
     const uint head = (work.seq * args.n_kv_heads + work.kv_head) * args.group + row;

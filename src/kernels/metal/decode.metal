@@ -23,7 +23,8 @@ kernel void tq_decode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
     const float scale = tq_scale_of(row[0]);
     float y[TQ_MOST];
     for (int e = 0; e < tq_dim / 16; e++) {
-        const tq_chunk chunk = tq_row_chunk(row + 1, e);
+        tq_chunk chunk;
+        tq_read_row_chunk(row + 1, e, chunk);
         y[e] = scale * code.levels[tq_metal_index(tq_format, chunk.unit, tq_chunk_window(chunk), l)];
     }
     tq_unrotate_vector(code, y, shared->work[slot], l);

@@ -66,7 +66,7 @@ kernel void tq_encode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
     if (wanted == vector) {
-        const bool zero = sum_squares < TQ_LEAST_SQUARES;
+        const bool zero = sum_squares < FLT_MIN; /* It counts as zero. */
         const float scale = zero ? 0.0f : tq_stored_scale(code.scale_mode, best_yc, best_cc, norm);
         tq_write_row(shared->codes[slot], tq_half_bits(scale), l, 16,
                      rows + vector * uint(tq_metal_row_words(tq_format, tq_dim)));

@@ -9,8 +9,7 @@
 /* As TQ_SCALE_* in turboquant.h; the host asserts it. */
 enum { TQ_METAL_SCALE_NORM = 1, TQ_METAL_SCALE_UNBIASED, TQ_METAL_SCALE_LSQ, TQ_METAL_SCALE_RAW };
 
-constant float TQ_LEAST_SQUARES = 0x1p-126f; /* Below, a vector counts as zero. */
-constant float TQ_MOST_SQUARES = 3.40282347e38f;
+constant float TQ_SHRINK = 1.0f / 1099511627776.0f; /* 2^-40 */
 
 /* Reads a vector, rotates it and returns its sum of squares before. One whose sum overflows is shrunk first, as rows.c
  * does, while the simdgroup's other vector stays as it is. */
@@ -21,8 +20,8 @@ inline float tq_read_vector(constant tq_metal_code &code, device const float *x,
         y[e] = x[l + 16 * e];
     }
     float sum_squares = tq_vector_dot(y, y);
-    while (simd_any(sum_squares > TQ_MOST_SQUARES)) {
-        const float factor = sum_squares > TQ_MOST_SQUARES ? 0x1p-40f : 1.0f;
+    while (simd_any(sum_squares > FLT_MAX)) {
+        const float factor = sum_squares > FLT_MAX ? TQ_SHRINK : 1.0f;
         for (int e = 0; e < tq_dim / 16; e++) {
             y[e] = y[e] * factor;
         }
@@ -60,7 +59,8 @@ inline void tq_write_row(threadgroup const uchar *codes, ushort scale, int first
         row[0] = scale;
     }
     for (int u = first; u < tq_metal_row_units(tq_format, tq_dim); u += step) {
-        const tq_metal_fields fields = tq_metal_fields_of(tq_format, tq_dim, u);
+        tq_metal_fields fields;
+        tq_metal_fields_of(tq_format, tq_dim, u, &fields);
         uint unit = 0;
         for (int i = 0; i < 16 / fields.width; i++) {
             const uint field = uint(codes[fields.first + i]) >> fields.shift & ((1U << fields.width) - 1);

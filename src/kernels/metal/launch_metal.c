@@ -98,8 +98,7 @@ tq_status tq_metal_decode(tq_device *device, const tq_codec_desc *desc, tq_devic
                           uint32_t n, tq_device_slice x)
 {
     const tq_metal_rows_args args = {n};
-    tq_launch launch =
-        launch_of(tq_metal_decode_kernel, (int32_t)desc->dim, desc->format, 0, &args, sizeof args);
+    tq_launch launch = launch_of(tq_metal_decode_kernel, (int32_t)desc->dim, desc->format, 0, &args, sizeof args);
     set_buffer(&launch, TQ_DECODE_CODE, code);
     set_buffer(&launch, TQ_DECODE_ROWS, rows);
     set_buffer(&launch, TQ_DECODE_X, x);
@@ -128,8 +127,7 @@ tq_status tq_metal_rotate(tq_device *device, const tq_codec_desc *desc, tq_devic
 tq_status tq_metal_scores(tq_device *device, const tq_codec_desc *desc, tq_device_slice code, tq_device_slice q,
                           tq_device_slice rows, tq_metal_scores_args args, tq_device_slice scores)
 {
-    tq_launch launch =
-        launch_of(tq_metal_scores_kernel, (int32_t)desc->dim, desc->format, 0, &args, sizeof args);
+    tq_launch launch = launch_of(tq_metal_scores_kernel, (int32_t)desc->dim, desc->format, 0, &args, sizeof args);
     set_buffer(&launch, TQ_SCORES_CODE, code);
     set_buffer(&launch, TQ_SCORES_Q, q);
     set_buffer(&launch, TQ_SCORES_ROWS, rows);
@@ -194,9 +192,8 @@ static tq_status attend(tq_device *device, const tq_metal_layer *layer, const tq
     set_buffer(&launch, TQ_ATTEND_EXACT_TABLE, a->exact_table);
     set_buffer(&launch, TQ_ATTEND_SINKS, or_else(a->sinks, a->exact));
     set_buffer(&launch, TQ_ATTEND_PARTIALS, partials);
-    set_grid(&launch, args->exact_splits + args->n_splits,
-             args->n_kv_heads * ceil_div(args->group, TQ_METAL_QUERIES), args->n_seqs, TQ_ATTEND_THREADS,
-             TQ_ATTEND_SHARED);
+    set_grid(&launch, args->exact_splits + args->n_splits, args->n_kv_heads * ceil_div(args->group, TQ_METAL_QUERIES),
+             args->n_seqs, TQ_ATTEND_THREADS, TQ_ATTEND_SHARED);
     return tq_device_launch(device, &launch);
 }
 

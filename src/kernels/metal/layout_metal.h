@@ -87,21 +87,19 @@ typedef struct tq_metal_fields {
     int shift;
 } tq_metal_fields;
 
-static inline tq_metal_fields tq_metal_fields_of(int format, int dim, int u)
+static inline void tq_metal_fields_of(int format, int dim, int u, TQ_METAL_THREAD tq_metal_fields *fields)
 {
     const int chunks = dim / TQ_METAL_CHUNK;
     const int bits = tq_metal_bits(format);
-    tq_metal_fields fields;
     if (tq_metal_is_trellis(format)) {
-        fields.width = 1;
-        fields.shift = u / chunks;
-        fields.first = u % chunks * TQ_METAL_CHUNK;
-        return fields;
+        fields->width = 1;
+        fields->shift = u / chunks;
+        fields->first = u % chunks * TQ_METAL_CHUNK;
+        return;
     }
-    fields.width = bits == 3 ? (u < 2 * chunks ? 2 : 1) : bits;
-    fields.shift = bits == 3 && u >= 2 * chunks ? 2 : 0;
-    fields.first = (fields.shift == 0 ? u : u - 2 * chunks) * (16 / fields.width);
-    return fields;
+    fields->width = bits == 3 ? (u < 2 * chunks ? 2 : 1) : bits;
+    fields->shift = bits == 3 && u >= 2 * chunks ? 2 : 0;
+    fields->first = (fields->shift == 0 ? u : u - 2 * chunks) * (16 / fields->width);
 }
 
 /* --- records -------------------------------------------------------------------------------------------------------
@@ -167,7 +165,8 @@ static inline uint32_t tq_metal_index(int format, TQ_METAL_THREAD const uint16_t
         return bits == 3 ? tq_metal_field(unit[i / 8], 2, i) | tq_metal_field(unit[2], 1, i) << 2
                          : tq_metal_field(unit[i * bits / 16], bits, i);
     }
-    uint32_t index = tq_metal_field(tq_metal_parity0(window), 1, i) | tq_metal_field(tq_metal_parity1(window), 1, i) << 1;
+    uint32_t index = tq_metal_field(tq_metal_parity0(window), 1, i) | tq_metal_field(tq_metal_parity1(window), 1, i)
+                                                                          << 1;
     for (int v = 1; v < bits; v++) {
         index |= tq_metal_field(unit[v], 1, i) << (v + 1);
     }

@@ -32,19 +32,16 @@ inline int tq_chunk_before(int c)
 }
 
 /* Chunk c of a row whose units begin at `units`. */
-inline tq_chunk tq_row_chunk(device const ushort *units, int c)
+inline void tq_read_row_chunk(device const ushort *units, int c, thread tq_chunk &chunk)
 {
-    tq_chunk chunk;
     for (int v = 0; v < tq_metal_bits(tq_format); v++) {
         chunk.unit[v] = units[tq_metal_row_unit(tq_format, tq_dim, c, v)];
     }
     chunk.before = units[tq_metal_row_unit(tq_format, tq_dim, tq_chunk_before(c), 0)];
-    return chunk;
 }
 
 /* The table of a code goes to threadgroup memory, where all threads look it up. */
-inline void tq_load_levels(constant tq_metal_code &code, int format, uint index, uint threads,
-                           threadgroup float *table)
+inline void tq_load_levels(constant tq_metal_code &code, int format, uint index, uint threads, threadgroup float *table)
 {
     const int bits = tq_metal_bits(format) + tq_metal_is_trellis(format);
     for (uint i = index; i < 1U << bits; i += threads) {

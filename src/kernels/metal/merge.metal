@@ -18,8 +18,8 @@ kernel void tq_merge(constant tq_metal_merge_args &args [[buffer(TQ_AT_ARGS)]],
                      device const float *partials [[buffer(TQ_MERGE_PARTIALS)]],
                      device const float *sink_logits [[buffer(TQ_MERGE_SINK_LOGITS)]],
                      device float *out [[buffer(TQ_MERGE_OUT)]], device float *lse [[buffer(TQ_MERGE_LSE)]],
-                     threadgroup tq_merge_shared *shared TQ_SHARED_MEMORY,
-                     uint3 group [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]])
+                     threadgroup tq_merge_shared *shared TQ_SHARED_MEMORY, uint3 group [[threadgroup_position_in_grid]],
+                     uint index [[thread_index_in_threadgroup]])
 {
     const int l = int(index % 16);
     const uint half_of_simd = index / 16;

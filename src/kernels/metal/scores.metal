@@ -16,7 +16,8 @@ static_assert(sizeof(tq_scores_shared) == TQ_SCORES_SHARED, "args_metal.h says h
 
 kernel void tq_scores(constant tq_metal_scores_args &args [[buffer(TQ_AT_ARGS)]],
                       constant tq_metal_code &code [[buffer(TQ_SCORES_CODE)]],
-                      device const float *q [[buffer(TQ_SCORES_Q)]], device const ushort *rows [[buffer(TQ_SCORES_ROWS)]],
+                      device const float *q [[buffer(TQ_SCORES_Q)]],
+                      device const ushort *rows [[buffer(TQ_SCORES_ROWS)]],
                       device float *scores [[buffer(TQ_SCORES_SCORES)]],
                       threadgroup tq_scores_shared *shared TQ_SHARED_MEMORY,
                       uint3 group [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]])
@@ -37,8 +38,10 @@ kernel void tq_scores(constant tq_metal_scores_args &args [[buffer(TQ_AT_ARGS)]]
     device const ushort *row = rows + k * uint(tq_metal_row_words(tq_format, tq_dim));
     float4 dot = float4(0.0f);
     for (int c = 0; c < tq_dim / TQ_METAL_CHUNK; c++) {
+        tq_chunk chunk;
         float levels[TQ_METAL_CHUNK];
-        tq_chunk_levels(tq_format, tq_row_chunk(row + 1, c), shared->levels, levels);
+        tq_read_row_chunk(row + 1, c, chunk);
+        tq_chunk_levels(tq_format, chunk, shared->levels, levels);
         for (int i = 0; i < TQ_METAL_CHUNK; i++) {
             dot += shared->q[c * TQ_METAL_CHUNK + i] * levels[i];
         }

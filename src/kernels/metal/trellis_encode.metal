@@ -21,7 +21,7 @@ constant uint TQ_FORBIDDEN = 20000;
 constant float TQ_UNIT = 8192;
 
 struct tq_trellis_shared {
-    float work[TQ_METAL_MAX_DIM];
+    float work[2][TQ_METAL_MAX_DIM];
     ushort cost[TQ_METAL_MAX_DIM][4];
     uint winners[TQ_METAL_MAX_DIM / 16][32]; /* Bits 2(t % 16) and above: of states 2k and 2k + 1. */
     short x[TQ_METAL_MAX_DIM];
@@ -189,8 +189,8 @@ kernel void tq_trellis_encode(constant tq_metal_code &code [[buffer(TQ_ENCODE_CO
 {
     const int l = int(k % 16);
     float y[TQ_MOST];
-    const float sum_squares = tq_read_vector(code, x + group.x * uint(tq_dim), shared->work, l, y);
-    const bool zero = sum_squares < TQ_LEAST_SQUARES;
+    const float sum_squares = tq_read_vector(code, x + group.x * uint(tq_dim), shared->work[k / 16], l, y);
+    const bool zero = sum_squares < FLT_MIN; /* It counts as zero. */
     const float norm = zero ? INFINITY : precise::sqrt(sum_squares);
     float best_alignment = 0;
     float best_scale = 0;
@@ -200,6 +200,8 @@ kernel void tq_trellis_encode(constant tq_metal_code &code [[buffer(TQ_ENCODE_CO
         short wanted[TQ_MOST];
         for (int e = 0; e < tq_dim / 16; e++) {
             wanted[e] = short(clamp(rint(y[e] * factor), -32767.0f, 32767.0f));
+        }
+        for (int e = 0; k < 16 && e < tq_dim / 16; e++) {
             shared->x[l + 16 * e] = wanted[e];
         }
         tq_find_coded_bits(code, shared, k);
@@ -223,7 +225,7 @@ kernel void tq_trellis_encode(constant tq_metal_code &code [[buffer(TQ_ENCODE_CO
         }
     }
     simdgroup_barrier(mem_flags::mem_threadgroup); /* All coded bits have been read. */
-    for (int e = 0; e < tq_dim / 16; e++) {
+    for (int e = 0; k < 16 && e < tq_dim / 16; e++) {
         shared->codes[l + 16 * e] = best[e];
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);

@@ -30,6 +30,7 @@ struct fiber {
     state now;
     site where;
     unsigned exchanges;
+    epoch passed;
     unsigned char given[2][VALUE]; /* In turn: a slow neighbour may still read the last one. */
 };
 
@@ -40,6 +41,7 @@ unsigned running;
 unsigned n_fibers;
 void (*group_entry)(void *);
 void *group_argument;
+std::string race;
 
 void main_of_fiber()
 {
@@ -60,6 +62,8 @@ void start(fiber &f)
     makecontext(&f.context, main_of_fiber, 0);
     f.now = state::ready;
     f.exchanges = 0;
+    f.passed = {0, 0};
+    f.where = {"nothing", "", 0};
 }
 
 void wait(state kind, const site &here)
@@ -158,6 +162,7 @@ bool run_group(unsigned threads, order next, uint64_t &state_of_order, void (*en
     }
     n_fibers = threads;
     group_entry = entry;
+    race.clear();
     group_argument = argument;
     for (unsigned i = 0; i < threads; i++) {
         start(fibers[i]);
@@ -173,7 +178,8 @@ bool run_group(unsigned threads, order next, uint64_t &state_of_order, void (*en
             }
         }
         if (std::all_of(fibers, fibers + threads, [](const fiber &f) { return f.now == state::ended; })) {
-            return true;
+            problem = race;
+            return race.empty();
         }
         if (!release_some()) {
             problem = describe_deadlock();
@@ -187,10 +193,26 @@ unsigned thread_index()
     return running;
 }
 
+epoch current_epoch()
+{
+    return fibers[running].passed;
+}
+
+void report_race(const std::string &what)
+{
+    if (race.empty()) {
+        const site &last = fibers[running].where;
+        race = what + "; it waited last in " + last.what + " at " + last_component(last.file) + ":" +
+               std::to_string(last.line);
+    }
+}
+
 void wait_for_group(const site &here)
 {
     if (!is_missing(here)) {
         wait(state::in_group_wait, here);
+        fibers[running].passed.group++;
+        fibers[running].passed.simd++;
     }
 }
 
@@ -198,6 +220,7 @@ void wait_for_simd(const site &here)
 {
     if (!is_missing(here)) {
         wait(state::in_simd_wait, here);
+        fibers[running].passed.simd++;
     }
 }
 

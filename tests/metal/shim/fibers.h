@@ -39,13 +39,24 @@ struct broken_barrier {
 };
 extern broken_barrier broken;
 
-/* Runs entry(argument) on `threads` fibers. False, with a sentence, if some wait for others that never come. `state` is
- * that of the random order. */
+/* Runs entry(argument) on `threads` fibers. False, with a sentence, if some wait for others that never come, or if they
+ * race for threadgroup memory. `state` is that of the random order. */
 bool run_group(unsigned threads, order next, uint64_t &state, void (*entry)(void *), void *argument,
                std::string &problem);
 
 /* Index of the running fiber in its threadgroup. */
 unsigned thread_index();
+
+/* How many barriers of each kind the running fiber has passed. Simdgroup operations are none: they pass values, and
+ * promise nothing about memory. */
+struct epoch {
+    unsigned group;
+    unsigned simd;
+};
+epoch current_epoch();
+
+/* For races.cpp: the running fiber has raced. The first one is kept, with where it waited last. */
+void report_race(const std::string &what);
 
 void wait_for_group(const site &here);
 void wait_for_simd(const site &here);
