@@ -77,8 +77,7 @@ static tq_status make_memory(tq_device *device, id<MTLBuffer> buffer, size_t byt
 static tq_status metal_alloc(tq_device *device, size_t bytes, tq_device_memory **memory)
 {
     @autoreleasepool {
-        id<MTLBuffer> buffer = [state_of(device).device newBufferWithLength:bytes
-                                                                    options:MTLResourceStorageModeShared];
+        id<MTLBuffer> buffer = [state_of(device).device newBufferWithLength:bytes options:MTLResourceStorageModeShared];
         return make_memory(device, buffer, bytes, memory);
     }
 }
@@ -204,7 +203,8 @@ static tq_status metal_launch(tq_device *device, const tq_launch *launch)
         if (pipeline == nil) {
             return TQ_ERR_BACKEND;
         }
-        if (pipeline.threadExecutionWidth != TQ_METAL_SIMD || pipeline.maxTotalThreadsPerThreadgroup < launch->threads ||
+        if (pipeline.threadExecutionWidth != TQ_METAL_SIMD ||
+            pipeline.maxTotalThreadsPerThreadgroup < launch->threads ||
             state.device.maxThreadgroupMemoryLength < launch->shared_bytes) {
             return tq_device_fail(device, TQ_ERR_UNSUPPORTED,
                                   "Metal: this GPU has too small threadgroups for the kernels, or odd simdgroups");

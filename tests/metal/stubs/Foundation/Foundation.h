@@ -14,7 +14,8 @@ typedef signed char BOOL;
 #define NO  ((BOOL)0)
 #define nil ((id)0)
 
-__attribute__((objc_root_class)) @interface NSObject
+__attribute__((objc_root_class))
+@interface NSObject
 + (instancetype)alloc;
 - (instancetype)init;
 @end
@@ -36,7 +37,7 @@ __attribute__((objc_root_class)) @interface NSObject
 @interface NSConstantString : NSString
 @end
 
-@interface NSMutableDictionary <KeyType, ObjectType> : NSObject
+@interface NSMutableDictionary<KeyType, ObjectType> : NSObject
 + (instancetype)dictionary;
 - (ObjectType)objectForKeyedSubscript:(KeyType)key;
 - (void)setObject:(ObjectType)object forKeyedSubscript:(KeyType<NSCopying>)key;

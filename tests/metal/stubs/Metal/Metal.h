@@ -18,7 +18,7 @@ typedef enum : long { MTLMathModeSafe = 0 } MTLMathMode;
 
 @interface MTLCompileOptions : NSObject
 @property BOOL fastMathEnabled;
-@property MTLMathMode mathMode __attribute__((availability(macos, introduced = 15.0)));
+@property MTLMathMode mathMode __attribute__((availability(macos, introduced=15.0)));
 @end
 
 @interface MTLFunctionConstantValues : NSObject
