@@ -300,9 +300,9 @@ static void check_layer(const layer *l)
         double expected[TQ_METAL_MAX_DIM];
         double lse;
         const double unit = expect(l, row, expected, &lse);
-        assert_close(got_lse[row], lse, TOLERANCE, "lse of row %zu", row);
+        assert_close((double)got_lse[row], lse, TOLERANCE, "lse of row %zu", row);
         for (size_t j = 0; j < l->dim; j++) {
-            assert_close(got[row * l->dim + j], expected[j], TOLERANCE * unit,
+            assert_close((double)got[row * l->dim + j], expected[j], TOLERANCE * unit,
                          "%s/%s, dim %zu, row %zu, coordinate %zu", tq_format_name(shape.k_format),
                          tq_format_name(shape.v_format), l->dim, row, j);
         }

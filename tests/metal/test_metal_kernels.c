@@ -161,7 +161,7 @@ static void check_decode(struct rng *rng, const tq_codec *codec, uint32_t n)
     metal_read(x, got, n * dim * sizeof *got);
     for (size_t i = 0; i < n * dim; i++) {
         const double unit = norm_of(expected + i / dim * dim, dim);
-        assert_close(got[i], expected[i], 2e-6 * unit, "%s, dim %zu, coordinate %zu",
+        assert_close((double)got[i], (double)expected[i], 2e-6 * unit, "%s, dim %zu, coordinate %zu",
                      tq_format_name(codec->desc.format), dim, i);
     }
     metal_free_all();
@@ -216,8 +216,8 @@ static void check_scores(struct rng *rng, const tq_codec *codec, uint32_t n_q, u
         const size_t k = i % stride;
         tq_row_decode(codec, rows + k * codec->code.row_bytes, x);
         const double unit = 0.125 * norm_of(q + i / stride * dim, dim) * norm_of(x, dim);
-        assert_close(got[i], expected[i], 2e-6 * unit, "%s, dim %zu, score %zu", tq_format_name(codec->desc.format),
-                     dim, i);
+        assert_close((double)got[i], (double)expected[i], 2e-6 * unit, "%s, dim %zu, score %zu",
+                     tq_format_name(codec->desc.format), dim, i);
     }
     metal_free_all();
 }
@@ -262,7 +262,7 @@ static void test_many_scores(void **state)
                                   metal_copy(rows, N * row), (tq_metal_scores_args){N, 1, N, 1}, scores));
     metal_read(scores, got, sizeof got);
     for (size_t k = 0; k < N; k++) {
-        assert_close(got[k], expected[k], 2e-6 * norm_of(q, DIM) * 12, "score %zu", k);
+        assert_close((double)got[k], (double)expected[k], 2e-6 * norm_of(q, DIM) * 12, "score %zu", k);
     }
     tq_codec_destroy(codec);
     metal_free_all();
