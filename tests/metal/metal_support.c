@@ -75,47 +75,59 @@ int metal_teardown(void **state)
     return 0;
 }
 
-/* A vector whose rotated coordinates lie on thresholds, or half-way between targets of a trellis, as far as rounding
- * lets them. */
-static void fill_ties(struct rng *rng, const tq_codec *codec, float *x)
+/* Rotated coordinates of all sizes, as far as an encoder clamps and saturates. */
+static void fill_wild(struct rng *rng, const tq_codec *codec, float *x)
 {
-    const tq_code *code = &codec->code;
     float y[TQ_MAX_DIM];
-    for (size_t j = 0; j < code->dim; j++) {
-        if (code->trellis.bits == 0) {
-            y[j] = code->thresholds[rng_word(rng) % (((size_t)1 << code->bits) - 1)];
-        } else {
-            const size_t idx = rng_word(rng) % (((size_t)2 << code->bits) - 4);
-            y[j] = (float)(code->trellis.target[idx] + code->trellis.target[idx + 4]) / (2 * TQ_TRELLIS_UNIT);
-        }
+    for (size_t j = 0; j < codec->code.dim; j++) {
+        const double g = rng_gauss(rng);
+        y[j] = (float)(g * g * g);
     }
     tq_unrotate_vector(codec, y, x);
 }
 
+/* One coordinate, or two of the same size: rotated ones are equal, or 0, up to signs, so many choices cost the same.
+ * One has a norm half-way between two halves. */
+static void fill_spikes(struct rng *rng, size_t n, float *x, size_t dim)
+{
+    const float size = 1 + (float)(2 * (rng_word(rng) % 64) + 1) / 2048;
+    memset(x, 0, dim * sizeof *x);
+    for (size_t i = 0; i < n; i++) {
+        x[rng_word(rng) % dim] = size;
+    }
+}
+
+/* Others whose squares overflow, and whose scales do, or are too small. */
+static void fill_sized(struct rng *rng, float *x, size_t dim)
+{
+    static const float sizes[] = {1e-19F, 1e-4F, 1e19F, 3e38F};
+    const float size = sizes[rng_word(rng) % (sizeof sizes / sizeof *sizes)];
+    for (size_t j = 0; j < dim; j++) {
+        x[j] = fminf(fmaxf((float)rng_gauss(rng), -1), 1) * size;
+    }
+}
+
 void fill_vectors(struct rng *rng, const tq_codec *codec, float *x, size_t n)
 {
-    static const float sizes[] = {1, 1e-19F, 1e-4F, 1e19F, 3e38F};
     const size_t dim = codec->code.dim;
     for (size_t i = 0; i < n; i++, x += dim) {
-        rng_fill_gauss(rng, x, dim);
-        switch (i % 6) {
-        case 1:
+        switch (i % 8) {
+        case 0:
             memset(x, 0, dim * sizeof *x);
             break;
+        case 1:
         case 2:
-            x[rng_word(rng) % dim] = 100;
+            fill_spikes(rng, i % 8, x, dim);
             break;
         case 3:
-            fill_ties(rng, codec, x);
+        case 4:
+            fill_wild(rng, codec, x);
             break;
-        case 4: {
-            const float size = sizes[rng_word(rng) % (sizeof sizes / sizeof *sizes)];
-            for (size_t j = 0; j < dim; j++) {
-                x[j] = fminf(fmaxf(x[j], -1), 1) * size;
-            }
+        case 5:
+            fill_sized(rng, x, dim);
             break;
-        }
         default:
+            rng_fill_gauss(rng, x, dim);
             break;
         }
     }

@@ -32,7 +32,7 @@ void metal_read(tq_device_slice slice, void *data, size_t bytes);
 void metal_free_all(void);
 int metal_teardown(void **state); /* Does that, also after a failure. */
 
-/* Vectors of all kinds: Gaussian ones, zeros, one outlier, ties between two levels, tiny and huge ones. */
+/* Vectors of all kinds: Gaussian ones, zeros, spikes, with outliers, tiny and huge ones. */
 void fill_vectors(struct rng *rng, const tq_codec *codec, float *x, size_t n);
 
 /* Rows of n Gaussian vectors, by the scalar backend. */

@@ -141,7 +141,7 @@ static void test_encode(void **state)
             const bool slow = is_trellis(METAL_FORMATS[f]) && METAL_DIMS[d] < 40; /* All seams are tried. */
             tq_codec *codec = open_scalar_codec(METAL_DIMS[d], METAL_FORMATS[f], (tq_scale_mode)(1 + (f + d) % 4),
                                                 slow ? TQ_EFFORT_FAST : (tq_effort)(1 + (2 * f + d) % 3));
-            check_encode(&rng, codec, slow ? 3 : is_trellis(METAL_FORMATS[f]) ? 6 : MOST_ROWS);
+            check_encode(&rng, codec, slow ? 4 : is_trellis(METAL_FORMATS[f]) ? 8 : MOST_ROWS);
             tq_codec_destroy(codec);
         }
     }
