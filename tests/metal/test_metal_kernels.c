@@ -268,6 +268,27 @@ static void test_many_scores(void **state)
     metal_free_all();
 }
 
+#if !defined(__APPLE__)
+/* The shim knows which indices a kernel's source asks for. */
+static void test_wrong_buffers(void **state)
+{
+    (void)state;
+    tq_launch launch = {.kernel = tq_metal_append_kernel, .groups = {1, 1, 1}, .threads = TQ_METAL_SIMD};
+    const tq_metal_append_args args = {1, 1};
+    const tq_device_slice room = metal_room(1);
+    launch.args = &args;
+    launch.args_bytes = sizeof args;
+    launch.n_buffers = TQ_APPEND_PAGES + 1;
+    for (unsigned i = 1; i < launch.n_buffers - 1; i++) { /* All but the last. */
+        launch.buffers[i] = room;
+    }
+    assert_status(tq_device_launch(metal_device, &launch), TQ_ERR_INVALID_ARGUMENT);
+    launch.buffers[TQ_APPEND_PAGES] = room; /* And one too many. */
+    launch.buffers[launch.n_buffers++] = room;
+    assert_status(tq_device_launch(metal_device, &launch), TQ_ERR_INVALID_ARGUMENT);
+}
+#endif
+
 static tq_device *open_device(int argc, char **argv)
 {
 #if defined(__APPLE__)
@@ -293,6 +314,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(test_layout, metal_teardown),
         cmocka_unit_test_teardown(test_unsupported, metal_teardown),
         cmocka_unit_test_teardown(test_encode, metal_teardown),
+#if !defined(__APPLE__)
+        cmocka_unit_test_teardown(test_wrong_buffers, metal_teardown),
+#endif
         cmocka_unit_test_teardown(test_decode_rotate_scores, metal_teardown),
         cmocka_unit_test_teardown(test_many_scores, metal_teardown),
     };

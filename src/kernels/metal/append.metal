@@ -19,7 +19,7 @@ kernel void tq_append(constant tq_metal_append_args &args [[buffer(TQ_AT_ARGS)]]
     const bool values = group.z == 1;
     const int format = values ? tq_v_format : tq_format;
     const uint row_words = uint(tq_metal_row_words(format, tq_dim));
-    device const ushort *row = (values ? v_rows : k_rows) + (token * args.n_kv_heads + head) * row_words;
+    device const ushort *row = (values ? v_rows : k_rows) + ulong(token * args.n_kv_heads + head) * row_words;
     const uint record = slots[token] / TQ_METAL_PAGE * args.n_kv_heads + head;
     const int place = int(slots[token] % TQ_METAL_PAGE);
     device ushort *side = pages + ulong(record) * uint(tq_metal_record_words(tq_format, tq_v_format, tq_dim)) +

@@ -22,6 +22,19 @@ struct tq_work {
     uint n_sinks; /* those before n_sinks and from n_encoded on exact. */
 };
 
+inline void tq_find_work(constant tq_metal_attend_args &args, device const tq_metal_lengths &lengths, uint seq,
+                         uint kv_head, uint index, thread tq_work &work)
+{
+    const uint window = args.sliding_window;
+    work.seq = seq;
+    work.kv_head = kv_head;
+    work.lane = index % TQ_METAL_SIMD;
+    work.n_tokens = lengths.n_tokens;
+    work.n_encoded = lengths.n_encoded;
+    work.n_sinks = min(args.n_sinks, work.n_encoded);
+    work.begin = window == 0 || work.n_tokens < window ? 0 : work.n_tokens - window;
+}
+
 /* Scores of the thread's two keys with all rows, before scale: from the units of both in one word each. */
 inline void tq_key_scores(threadgroup const tq_attend_shared *shared, device const ushort *side, uint lane,
                           thread float4 *scores)
@@ -204,34 +217,17 @@ kernel void tq_attend(constant tq_metal_attend_args &args [[buffer(TQ_AT_ARGS)]]
     const uint simd = index / TQ_METAL_SIMD;
     const bool is_exact = group.x < args.exact_splits;
     const uint split = is_exact ? group.x : group.x - args.exact_splits;
-    tq_work work;
-    work.seq = group.z;
-    work.kv_head = group.y / tiles;
-    work.lane = index % TQ_METAL_SIMD;
-    work.n_tokens = lengths[work.seq].n_tokens;
-    work.n_encoded = lengths[work.seq].n_encoded;
-    work.n_sinks = min(args.n_sinks, work.n_encoded);
-    work.begin =
-        args.sliding_window == 0 || work.n_tokens < args.sliding_window ? 0 : work.n_tokens - args.sliding_window;
     const uint row = group.y % tiles * TQ_METAL_QUERIES; /* Query rows [row, row + n_rows) of the KV head. */
     const uint n_rows = min(args.group - row, uint(TQ_METAL_QUERIES));
+    tq_work work;
+    tq_running r;
+    tq_find_work(args, lengths[group.z], group.z, group.y / tiles, index, work);
+    tq_begin(r);
     const uint head = (work.seq * args.n_kv_heads + work.kv_head) * args.group + row;
-    device const float *queries = (is_exact ? q : rotated) + head * uint(tq_dim);
-    for (uint j = index; j < uint(tq_dim); j += TQ_ATTEND_THREADS) {
-        for (uint i = 0; i < TQ_METAL_QUERIES; i++) {
-            shared->q[j][i] = i < n_rows ? queries[i * uint(tq_dim) + j] : 0.0f;
-        }
-    }
+    tq_load_queries((is_exact ? q : rotated) + head * uint(tq_dim), n_rows, index, TQ_ATTEND_THREADS, shared->q);
     tq_load_levels(k_code, tq_format, index, TQ_ATTEND_THREADS, shared->k_levels);
     tq_load_levels(v_code, tq_v_format, index, TQ_ATTEND_THREADS, shared->v_levels);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-
-    tq_running r;
-    r.top = float4(TQ_NOTHING);
-    r.weight = float4(0.0f);
-    for (int i = 0; i < TQ_METAL_CHUNK; i++) {
-        r.sums[i] = float4(0.0f);
-    }
     if (is_exact) {
         const uint n = work.n_sinks + work.n_tokens - work.n_encoded;
         const uint blocks = (n + TQ_METAL_PAGE - 1) / TQ_METAL_PAGE;

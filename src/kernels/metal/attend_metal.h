@@ -38,6 +38,15 @@ inline uint tq_value_width()
     return tq_dim <= 32 ? 2 : tq_dim <= 64 ? 4 : tq_dim <= 128 ? 8 : 16;
 }
 
+inline void tq_begin(thread tq_running &r)
+{
+    r.top = float4(TQ_NOTHING);
+    r.weight = float4(0.0f);
+    for (int i = 0; i < TQ_METAL_CHUNK; i++) {
+        r.sums[i] = float4(0.0f);
+    }
+}
+
 /* A score as the softmax sees it. */
 inline float4 tq_capped(float4 score, float cap)
 {

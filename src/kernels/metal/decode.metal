@@ -19,7 +19,7 @@ kernel void tq_decode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
     const uint slot = index / 16;
     const uint wanted = group.x * TQ_METAL_VECTORS + slot;
     const uint vector = min(wanted, args.n - 1);
-    device const ushort *row = rows + vector * uint(tq_metal_row_words(tq_format, tq_dim));
+    device const ushort *row = rows + ulong(vector) * uint(tq_metal_row_words(tq_format, tq_dim));
     const float scale = tq_scale_of(row[0]);
     float y[TQ_MOST];
     for (int e = 0; e < tq_dim / 16; e++) {
@@ -29,6 +29,6 @@ kernel void tq_decode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
     }
     tq_unrotate_vector(code, y, shared->work[slot], l);
     for (int e = 0; wanted == vector && e < tq_dim / 16; e++) {
-        x[vector * uint(tq_dim) + uint(l + 16 * e)] = y[e];
+        x[ulong(vector) * uint(tq_dim) + uint(l + 16 * e)] = y[e];
     }
 }

@@ -38,7 +38,7 @@ kernel void tq_encode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
     const uint wanted = group.x * TQ_METAL_VECTORS + slot;
     const uint vector = min(wanted, args.n - 1);
     float y[TQ_MOST];
-    const float sum_squares = tq_read_vector(code, x + vector * uint(tq_dim), shared->work[slot], l, y);
+    const float sum_squares = tq_read_vector(code, x + ulong(vector) * uint(tq_dim), shared->work[slot], l, y);
     const float norm = precise::sqrt(sum_squares);
     uchar best[TQ_MOST] = {};
     float best_yc = 0;
@@ -69,6 +69,6 @@ kernel void tq_encode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
         const bool zero = sum_squares < FLT_MIN; /* It counts as zero. */
         const float scale = zero ? 0.0f : tq_stored_scale(code.scale_mode, best_yc, best_cc, norm);
         tq_write_row(shared->codes[slot], tq_half_bits(scale), l, 16,
-                     rows + vector * uint(tq_metal_row_words(tq_format, tq_dim)));
+                     rows + ulong(vector) * uint(tq_metal_row_words(tq_format, tq_dim)));
     }
 }

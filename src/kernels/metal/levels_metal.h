@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * From units to levels, sixteen coordinates at a time (layout_metal.h). */
+ * What scores and attention share: queries, and levels from units, sixteen coordinates at a time (layout_metal.h). */
 #ifndef TQ_LEVELS_METAL_H
 #define TQ_LEVELS_METAL_H
 
@@ -38,6 +38,16 @@ inline void tq_read_row_chunk(device const ushort *units, int c, thread tq_chunk
         chunk.unit[v] = units[tq_metal_row_unit(tq_format, tq_dim, c, v)];
     }
     chunk.before = units[tq_metal_row_unit(tq_format, tq_dim, tq_chunk_before(c), 0)];
+}
+
+/* n query rows, side by side in memory, become the components of float4s in threadgroup memory. */
+inline void tq_load_queries(device const float *queries, uint n, uint index, uint threads, threadgroup float4 *q)
+{
+    for (uint j = index; j < uint(tq_dim); j += threads) {
+        for (uint i = 0; i < TQ_METAL_QUERIES; i++) {
+            q[j][i] = i < n ? queries[i * uint(tq_dim) + j] : 0.0f;
+        }
+    }
 }
 
 /* The table of a code goes to threadgroup memory, where all threads look it up. */

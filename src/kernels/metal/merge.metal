@@ -51,7 +51,7 @@ kernel void tq_merge(constant tq_metal_merge_args &args [[buffer(TQ_AT_ARGS)]],
     }
     tq_unrotate_vector(code, encoded, shared->work[half_of_simd], l);
     for (int e = 0; half_of_simd == 0 && e < tq_dim / 16; e++) {
-        out[group.x * uint(tq_dim) + uint(l + 16 * e)] = (encoded[e] + exact[e]) / weight;
+        out[ulong(group.x) * uint(tq_dim) + uint(l + 16 * e)] = (encoded[e] + exact[e]) / weight;
     }
     if (index == 0 && args.has_lse != 0) {
         lse[group.x] = top + log(weight);

@@ -15,10 +15,10 @@ kernel void tq_rotate(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
     const uint vector = min(wanted, args.n - 1);
     float part[TQ_MOST];
     for (int e = 0; e < tq_dim / 16; e++) {
-        part[e] = x[vector * uint(tq_dim) + uint(l + 16 * e)];
+        part[e] = x[ulong(vector) * uint(tq_dim) + uint(l + 16 * e)];
     }
     tq_rotate_vector(code, part, work + slot * TQ_METAL_MAX_DIM, l);
     for (int e = 0; wanted == vector && e < tq_dim / 16; e++) {
-        y[vector * uint(tq_dim) + uint(l + 16 * e)] = part[e];
+        y[ulong(vector) * uint(tq_dim) + uint(l + 16 * e)] = part[e];
     }
 }

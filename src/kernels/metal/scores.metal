@@ -25,17 +25,13 @@ kernel void tq_scores(constant tq_metal_scores_args &args [[buffer(TQ_AT_ARGS)]]
     const uint first_q = group.y * TQ_METAL_QUERIES;
     const uint n_q = min(args.n_q - first_q, uint(TQ_METAL_QUERIES));
     tq_load_levels(code, tq_format, index, TQ_SCORES_THREADS, shared->levels);
-    for (uint j = index; j < uint(tq_dim); j += TQ_SCORES_THREADS) {
-        for (uint i = 0; i < TQ_METAL_QUERIES; i++) {
-            shared->q[j][i] = i < n_q ? q[(first_q + i) * uint(tq_dim) + j] : 0.0f;
-        }
-    }
+    tq_load_queries(q + first_q * uint(tq_dim), n_q, index, TQ_SCORES_THREADS, shared->q);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     const uint k = group.x * TQ_SCORES_THREADS + index;
     if (k >= args.n) {
         return;
     }
-    device const ushort *row = rows + k * uint(tq_metal_row_words(tq_format, tq_dim));
+    device const ushort *row = rows + ulong(k) * uint(tq_metal_row_words(tq_format, tq_dim));
     float4 dot = float4(0.0f);
     for (int c = 0; c < tq_dim / TQ_METAL_CHUNK; c++) {
         tq_chunk chunk;
@@ -48,6 +44,6 @@ kernel void tq_scores(constant tq_metal_scores_args &args [[buffer(TQ_AT_ARGS)]]
     }
     const float factor = args.scale * tq_scale_of(row[0]) / float(tq_dim);
     for (uint i = 0; i < n_q; i++) {
-        scores[(first_q + i) * args.stride + k] = dot[i] * factor;
+        scores[ulong(first_q + i) * args.stride + k] = dot[i] * factor;
     }
 }

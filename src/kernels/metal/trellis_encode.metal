@@ -189,7 +189,7 @@ kernel void tq_trellis_encode(constant tq_metal_code &code [[buffer(TQ_ENCODE_CO
 {
     const int l = int(k % 16);
     float y[TQ_MOST];
-    const float sum_squares = tq_read_vector(code, x + group.x * uint(tq_dim), shared->work[k / 16], l, y);
+    const float sum_squares = tq_read_vector(code, x + ulong(group.x) * uint(tq_dim), shared->work[k / 16], l, y);
     const bool zero = sum_squares < FLT_MIN; /* It counts as zero. */
     const float norm = zero ? INFINITY : precise::sqrt(sum_squares);
     float best_alignment = 0;
@@ -230,5 +230,5 @@ kernel void tq_trellis_encode(constant tq_metal_code &code [[buffer(TQ_ENCODE_CO
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
     tq_write_row(shared->codes, tq_half_bits(best_scale), int(k), 32,
-                 rows + group.x * uint(tq_metal_row_words(tq_format, tq_dim)));
+                 rows + ulong(group.x) * uint(tq_metal_row_words(tq_format, tq_dim)));
 }
