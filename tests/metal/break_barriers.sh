@@ -11,7 +11,9 @@ fails() {
     ! output=$("$test_metal_kernels" "$1" "$2" "$3" 2>&1) && echo "$output" | grep -q "$4"
 }
 
-for site in $(grep -n '_barrier(' ./*.metal ./*.h | sed 's/^\.\///' | cut -d: -f1,2); do
+sites=$(grep -n '_barrier(' ./*.metal ./*.h | sed 's/^\.\///' | cut -d: -f1,2)
+[ -n "$sites" ] || { echo "break_barriers.sh: no barriers here" >&2; exit 1; }
+for site in $sites; do
     for how in removed divergent; do
         message='reached by some threads only: thread'
         [ $how = divergent ] || message='FAILED'
