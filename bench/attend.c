@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tq_bench attend: how fast decoding attends to a filled cache, through the public API. */
+/* tq_bench attend: how fast queries attend to a filled cache, through the public API. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,19 +15,20 @@
 static const char help[] =
     "usage: tq_bench attend [OPTIONS]\n"
     "\n"
-    "Fills caches with random tokens and prints what one step of decoding takes: attention of one query token to the\n"
-    "context, in every cache format, against a cache of f16, against this bench's own f16 attention and against what\n"
-    "the memory can be read at.\n"
+    "Fills caches with random tokens and prints what a step takes: attention of one query token, as in decoding, or\n"
+    "of many, as in prefill, to the context, in every cache format, against a cache of f16, against this bench's own\n"
+    "f16 attention and against what the memory can be read at.\n"
     "\n"
     "  --context N     tokens; default: 1024, 4096, 16384 and 65536, one after the other; only 1024 and 4096 on the\n"
     "                  backend scalar, whose encoders take minutes to fill more\n"
+    "  --queries N     query tokens of a step, each attending to the whole context; default 1\n"
     "  --gqa N         query heads for each KV head; default 4; all: 1, 4 and 8\n"
     "  --k-format NAME, --v-format NAME\n"
     "                  one pair of formats; either alone is for both. Default: every format for both, and the pairs\n"
     "                  turbo4t/turbo3t, turbo4/turbo2 and turbo8/turbo4\n"
     "  --kv-heads N    default 8\n"
     "  --head-dim N    a multiple of 16; default 128\n"
-    "  --threads N     default 1, measured in CPU time; more, in time as it passes\n"
+    "  --threads N     default 1, measured in CPU time; more, in time as it passes and against one of them\n"
     "  --llc-bytes N   size of the last-level cache; each cache is made four times as large, with as many layers\n"
     "                  as that takes, and no smaller than a layer of f16. Default: what the system says\n"
     "  --backend NAME  backend of the library; default: the best one, or $TURBOQUANT_BACKEND\n"
@@ -47,6 +48,7 @@ enum {
     MOST_TOKENS = 1 << 24,
     MOST_KV_HEADS = 1024,
     MOST_THREADS = 1024,
+    MOST_QUERIES = 1 << 16,
     MOST_GROUP = 64
 };
 #define MOST_LLC_BYTES ((uint64_t)1 << 36)
@@ -59,6 +61,7 @@ struct settings {
     uint64_t kv_heads;
     uint64_t head_dim;
     uint64_t threads;
+    uint64_t queries;
     uint64_t llc_bytes;
     const char *gqa;
     const char *k_format;
@@ -105,19 +108,13 @@ static bool in_range(const char *name, uint64_t value, uint64_t least, uint64_t 
 static bool parse(int argc, char **argv, int first, struct settings *settings, struct message *error)
 {
     const struct option options[] = {
-        {.name = "--context", .number = &settings->context},
-        {.name = "--gqa", .text = &settings->gqa},
-        {.name = "--k-format", .text = &settings->k_format},
-        {.name = "--v-format", .text = &settings->v_format},
-        {.name = "--kv-heads", .number = &settings->kv_heads},
-        {.name = "--head-dim", .number = &settings->head_dim},
-        {.name = "--threads", .number = &settings->threads},
-        {.name = "--json", .text = &settings->json},
-        {.name = "--llc-bytes", .number = &settings->llc_bytes},
-        {.name = "--backend", .text = &settings->backend},
-        {.name = "--quick", .flag = &settings->quick},
-        {.name = "--help", .flag = &settings->help},
-        {.name = NULL},
+        {.name = "--context", .number = &settings->context},   {.name = "--gqa", .text = &settings->gqa},
+        {.name = "--k-format", .text = &settings->k_format},   {.name = "--v-format", .text = &settings->v_format},
+        {.name = "--kv-heads", .number = &settings->kv_heads}, {.name = "--head-dim", .number = &settings->head_dim},
+        {.name = "--threads", .number = &settings->threads},   {.name = "--queries", .number = &settings->queries},
+        {.name = "--json", .text = &settings->json},           {.name = "--llc-bytes", .number = &settings->llc_bytes},
+        {.name = "--backend", .text = &settings->backend},     {.name = "--quick", .flag = &settings->quick},
+        {.name = "--help", .flag = &settings->help},           {.name = NULL},
     };
     if (!options_parse(argc, argv, first, options, error->text, sizeof error->text)) {
         return false;
@@ -136,6 +133,7 @@ static bool parse(int argc, char **argv, int first, struct settings *settings, s
            in_range("--kv-heads", settings->kv_heads, 1, MOST_KV_HEADS, error) &&
            in_range("--head-dim", settings->head_dim, F16_ATTENTION_STEP, TQ_MAX_DIM, error) &&
            in_range("--threads", settings->threads, 1, MOST_THREADS, error) &&
+           in_range("--queries", settings->queries, 1, MOST_QUERIES, error) &&
            in_range("--llc-bytes", settings->llc_bytes, 1, MOST_LLC_BYTES, error);
 }
 
@@ -242,7 +240,7 @@ static tq_status measure_pair(struct run *run, struct pair pair, const struct fi
                                    .estimated_bytes = filled.estimated_bytes};
         status = attend_measure(&run->setup, &run->shape, row->gqa, &filled, f16, dense, &row->speed);
         if (status == TQ_OK) {
-            attend_report_row(row, run->n_rows == 0 ? NULL : row - 1);
+            attend_report_row(&run->setup, row, run->n_rows == 0 ? NULL : row - 1);
             run->n_rows++;
         }
     }
@@ -275,17 +273,16 @@ static tq_status measure_context(struct run *run, size_t context)
 
 static int measure(struct run *run, FILE *json)
 {
-    const char *backend = tq_context_backend(run->context);
-    attend_report_head(backend, &run->setup, &run->shape);
+    attend_report_head(run->context, &run->setup, &run->shape);
     for (size_t i = 0; i < run->n_contexts; i++) {
         const tq_status status = measure_context(run, run->contexts[i]);
         if (status != TQ_OK) {
             return complain(run->message.text[0] != '\0' ? run->message.text : tq_status_string(status), EXIT_FAILURE);
         }
     }
-    attend_report_foot();
+    attend_report_foot(&run->setup);
     if (json != NULL) {
-        attend_report_json(json, backend, &run->setup, run->rows, run->n_rows);
+        attend_report_json(json, run->context, &run->setup, run->rows, run->n_rows);
     }
     return EXIT_SUCCESS;
 }
@@ -317,6 +314,7 @@ static int run_with_threads(const struct settings *settings, struct run *run)
     run->setup = (struct attend_setup){.loops = baseline_loops_best(),
                                        .pool = thread_pool_create((size_t)settings->threads),
                                        .threads = (size_t)settings->threads,
+                                       .queries = (size_t)settings->queries,
                                        .rounds = settings->quick ? QUICK_ROUNDS : ROUNDS,
                                        .slice_ns = settings->quick ? QUICK_SLICE_NS : SLICE_NS};
     run->shape =
@@ -341,8 +339,13 @@ static int run_with_threads(const struct settings *settings, struct run *run)
 
 int attend_main(int argc, char **argv, int first)
 {
-    struct settings settings = {
-        .context = NOT_GIVEN, .kv_heads = 8, .head_dim = 128, .threads = 1, .llc_bytes = NOT_GIVEN, .gqa = "4"};
+    struct settings settings = {.context = NOT_GIVEN,
+                                .kv_heads = 8,
+                                .head_dim = 128,
+                                .threads = 1,
+                                .queries = 1,
+                                .llc_bytes = NOT_GIVEN,
+                                .gqa = "4"};
     struct message error;
     if (!parse(argc, argv, first, &settings, &error)) {
         return complain(error.text, EXIT_USAGE);

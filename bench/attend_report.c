@@ -6,21 +6,32 @@
 
 #include "json.h"
 #include "machine.h"
+#include "operations.h"
 
-/* Per token of the context and query head. */
-static double token_heads(const struct attend_row *row)
+/* Tokens of the context that a step's queries attend to, for all query tokens and heads. */
+static double token_heads(const struct attend_setup *setup, const struct attend_row *row)
 {
-    return (double)row->shape.context * row->shape.kv_heads * row->gqa;
+    return (double)setup->queries * (double)row->shape.context * row->shape.kv_heads * row->gqa;
 }
 
-void attend_report_head(const char *backend, const struct attend_setup *setup, const struct attend_shape *shape)
+/* A multiplication and an addition for each coordinate of a key, and of a value. Nothing is taken off for tokens of
+ * the newest page that are newer than a query, which are neither scored nor summed up for it. */
+static double gflops(const struct attend_setup *setup, const struct attend_row *row, double step_ns)
+{
+    return 4 * token_heads(setup, row) * row->shape.head_dim / step_ns;
+}
+
+void attend_report_head(const tq_context *context, const struct attend_setup *setup, const struct attend_shape *shape)
 {
     const struct machine machine = machine_describe();
-    printf("turboquant %s, attention on a filled cache, backend %s\n", tq_version_string(), backend);
+    printf("turboquant %s, attention on a filled cache, backend %s\n", tq_version_string(),
+           tq_context_backend(context));
     printf("machine:  %s, %ld cores\n", machine.cpu, machine.cores);
     printf("built by: %s, flags %s\n", machine.compiler, machine.flags);
-    printf("step:     one query token against a context, %" PRIu32 " KV heads, head_dim %" PRIu32 ", %zu thread%s;\n",
-           shape->kv_heads, shape->head_dim, setup->threads, setup->threads == 1 ? "" : "s");
+    operations_print(stdout, context);
+    printf("step:     %zu query token%s against a context, %" PRIu32 " KV heads, head_dim %" PRIu32 ", %zu thread%s;\n",
+           setup->queries, setup->queries == 1 ? "" : "s", shape->kv_heads, shape->head_dim, setup->threads,
+           setup->threads == 1 ? "" : "s");
     printf("          every step takes the next layer; each cache has as many as are larger than the processor's\n"
            "          caches by far (MiB)\n");
     printf("time:     medians of %zu interleaved rounds, %s\n", setup->rounds,
@@ -28,31 +39,43 @@ void attend_report_head(const char *backend, const struct attend_setup *setup, c
     printf("best f16: attention of this bench on keys and values in f16: %s\n", setup->loops->name);
 }
 
-void attend_report_row(const struct attend_row *row, const struct attend_row *previous)
+void attend_report_row(const struct attend_setup *setup, const struct attend_row *row,
+                       const struct attend_row *previous)
 {
     const struct attend_speed *speed = &row->speed;
     char name[64];
     if (previous == NULL || previous->shape.context != row->shape.context || previous->gqa != row->gqa) {
-        const double dense_bytes = token_heads(row) / row->gqa * 4 * row->shape.head_dim;
-        printf("\ncontext %zu, GQA %" PRIu32 "; reading %.1f GB/s, best f16 %.1f GB/s\n", row->shape.context, row->gqa,
-               speed->read_gb_per_s, dense_bytes / speed->best_f16_step_ns);
-        printf("%-16s %7s %9s %8s %7s %7s %6s %10s\n", "K/V", "bytes", "ns", "GB/s", "of read", "x f16", "x best",
-               "MiB");
+        const double dense_bytes = (double)row->shape.context * row->shape.kv_heads * 4 * row->shape.head_dim;
+        printf("\ncontext %zu, GQA %" PRIu32 "; reading %.1f GB/s, best f16 %.1f GB/s, %.1f GFLOP/s\n",
+               row->shape.context, row->gqa, speed->read_gb_per_s, dense_bytes / speed->best_f16_step_ns,
+               gflops(setup, row, speed->best_f16_step_ns));
+        printf("%-16s %7s %9s %8s %7s %8s %7s %6s %10s%s\n", "K/V", "bytes", "ns", "GB/s", "of read", "GFLOP/s",
+               "x f16", "x best", "MiB", setup->threads > 1 ? "  x one" : "");
     }
     snprintf(name, sizeof name, "%s/%s", tq_format_name(row->k_format), tq_format_name(row->v_format));
-    printf("%-16s %7.1f %9.4f %8.2f %6.1f%% %7.2f %6.2f %10.1f\n", name,
+    printf("%-16s %7.1f %9.4f %8.2f %6.1f%% %8.1f %7.2f %6.2f %10.1f", name,
            (double)row->layer_bytes / (double)row->shape.context / row->shape.kv_heads,
-           speed->step_ns / token_heads(row), (double)row->layer_bytes / speed->step_ns, 100 * speed->read_share,
-           speed->vs_f16, speed->vs_best_f16, (double)row->resident_bytes / 0x1p20);
+           speed->step_ns / token_heads(setup, row), (double)row->layer_bytes / speed->step_ns, 100 * speed->read_share,
+           gflops(setup, row, speed->step_ns), speed->vs_f16, speed->vs_best_f16, (double)row->resident_bytes / 0x1p20);
+    if (setup->threads > 1) {
+        printf(" %6.2f", speed->vs_one_thread);
+    }
+    putchar('\n');
     fflush(stdout);
 }
 
-void attend_report_foot(void)
+void attend_report_foot(const struct attend_setup *setup)
 {
-    printf(
-        "\nbytes: that a step must read of a token and KV head, exact tokens and means included; GB/s: these / time;\n"
-        "of read: of what reading memory and nothing else reaches. ns: per token and query head. x f16: time of a\n"
-        "cache of f16 / time (of f16 itself: the noise); x best: time of the best f16 / time. MiB: of all layers.\n");
+    printf("\nbytes: that a query must read of a token and KV head, exact tokens and means included; GB/s: these, once "
+           "in a\n"
+           "step / time; of read: of what reading memory and nothing else reaches. ns: per query token, query head and "
+           "token\n"
+           "of the context. GFLOP/s: 4 head_dim operations in each of these ns, as if every query saw the whole "
+           "context. x\n"
+           "f16: time of a cache of f16 / time (of f16 itself: the noise); x best: time of the best f16 / time. MiB: "
+           "of all\n"
+           "layers.");
+    printf(setup->threads > 1 ? " x one: time on one thread / time.\n" : "\n");
 }
 
 static void json_row(FILE *out, const char *backend, const struct attend_setup *setup, const struct attend_row *row)
@@ -60,30 +83,37 @@ static void json_row(FILE *out, const char *backend, const struct attend_setup *
     const struct attend_speed *speed = &row->speed;
     fprintf(out,
             "{\"backend\": \"%s\", \"k_format\": \"%s\", \"v_format\": \"%s\", \"context\": %zu, \"kv_heads\": %" PRIu32
-            ", \"gqa\": %" PRIu32 ", \"head_dim\": %" PRIu32 ", \"threads\": %zu, \"layers\": %" PRIu32,
+            ", \"gqa\": %" PRIu32 ", \"head_dim\": %" PRIu32
+            ", \"threads\": %zu, \"queries\": %zu, \"layers\": %" PRIu32,
             backend, tq_format_name(row->k_format), tq_format_name(row->v_format), row->shape.context,
-            row->shape.kv_heads, row->gqa, row->shape.head_dim, setup->threads, row->layers);
+            row->shape.kv_heads, row->gqa, row->shape.head_dim, setup->threads, setup->queries, row->layers);
     fprintf(out, ", \"ns_per_token_head\": %.9g, \"gb_per_s\": %.9g, \"vs_f16\": %.9g, \"vs_best_f16\": %.9g",
-            speed->step_ns / token_heads(row), (double)row->layer_bytes / speed->step_ns, speed->vs_f16,
+            speed->step_ns / token_heads(setup, row), (double)row->layer_bytes / speed->step_ns, speed->vs_f16,
             speed->vs_best_f16);
+    fprintf(out, ", \"gflops\": %.9g, \"best_f16_gflops\": %.9g", gflops(setup, row, speed->step_ns),
+            gflops(setup, row, speed->best_f16_step_ns));
+    if (setup->threads > 1) {
+        fprintf(out, ", \"vs_one_thread\": %.9g", speed->vs_one_thread);
+    }
     fprintf(out, ", \"read_bandwidth_share\": %.9g, \"read_gb_per_s\": %.9g, \"best_f16_ns_per_token_head\": %.9g",
-            speed->read_share, speed->read_gb_per_s, speed->best_f16_step_ns / token_heads(row));
+            speed->read_share, speed->read_gb_per_s, speed->best_f16_step_ns / token_heads(setup, row));
     fprintf(out, ", \"step_bytes\": %zu, \"resident_bytes\": %zu, \"estimated_bytes\": %zu}", row->layer_bytes,
             row->resident_bytes, row->estimated_bytes);
 }
 
-void attend_report_json(FILE *out, const char *backend, const struct attend_setup *setup, const struct attend_row *rows,
-                        size_t count)
+void attend_report_json(FILE *out, const tq_context *context, const struct attend_setup *setup,
+                        const struct attend_row *rows, size_t count)
 {
     const struct machine machine = machine_describe();
     fputs("{\n", out);
     json_text(out, "  ", "version", tq_version_string());
     json_text(out, "  ", "best_f16_loop", setup->loops->name);
     json_machine(out, "  ", &machine);
+    operations_json(out, "  ", context);
     fprintf(out, "  \"rounds\": %zu,\n  \"attend\": [", setup->rounds);
     for (size_t i = 0; i < count; i++) {
         fputs(i == 0 ? "\n    " : ",\n    ", out);
-        json_row(out, backend, setup, &rows[i]);
+        json_row(out, tq_context_backend(context), setup, &rows[i]);
     }
     fputs("\n  ]\n}\n", out);
 }

@@ -20,14 +20,15 @@ struct attend_row {
 };
 
 /* What is known before the run. */
-void attend_report_head(const char *backend, const struct attend_setup *setup, const struct attend_shape *shape);
+void attend_report_head(const tq_context *context, const struct attend_setup *setup, const struct attend_shape *shape);
 
 /* A line of the table; a heading before the first of a context and a gqa, of which `previous`, or null, tells. */
-void attend_report_row(const struct attend_row *row, const struct attend_row *previous);
+void attend_report_row(const struct attend_setup *setup, const struct attend_row *row,
+                       const struct attend_row *previous);
 
-void attend_report_foot(void);
+void attend_report_foot(const struct attend_setup *setup);
 
-void attend_report_json(FILE *out, const char *backend, const struct attend_setup *setup, const struct attend_row *rows,
-                        size_t count);
+void attend_report_json(FILE *out, const tq_context *context, const struct attend_setup *setup,
+                        const struct attend_row *rows, size_t count);
 
 #endif /* TQ_BENCH_ATTEND_REPORT_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Interleaved timing of decode attention. */
+/* Interleaved timing of attention. */
 #include "attend_timing.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 
 #include "stopwatch.h"
 
-enum lane_name { SUBJECT, F16, BEST_F16, READ, LANE_COUNT };
+enum lane_name { SUBJECT, F16, BEST_F16, READ, ONE_THREAD, LANE_COUNT };
 
 /* What all lanes share. */
 struct attend_work {
@@ -15,8 +15,8 @@ struct attend_work {
     const struct attend_shape *shape;
     const struct dense_memory *dense;
     uint32_t gqa;
-    float *q;   /* [query head][head_dim] */
-    float *out; /* [query head][head_dim] */
+    float *q;   /* [query token][query head][head_dim]; the f16 attention has the KV head's first. */
+    float *out; /* The same. */
 };
 
 /* Something that goes through its layers, one at a step. */
@@ -30,15 +30,39 @@ struct lane {
     double *ns;   /* Of a step: [round] */
 };
 
+/* Queries that are attended in one call must be in the newest page: so many at a time. */
+static size_t queries_of_call(const struct attend_work *work)
+{
+    const size_t newest_page = (work->shape->context - 1) % TQ_PAGE_TOKENS + 1;
+    return work->setup->queries < newest_page ? work->setup->queries : newest_page;
+}
+
 static tq_status step_cache(const struct lane *lane)
 {
     const struct attend_work *work = lane->work;
-    const tq_attention attention = {.struct_size = sizeof attention,
-                                    .q = work->q,
-                                    .n_q_heads = work->shape->kv_heads * work->gqa,
-                                    .n_tokens = 1,
-                                    .out = work->out};
-    return tq_cache_attend(lane->filled->cache, lane->filled->seq, (uint32_t)lane->layer, &attention);
+    const struct filled_cache *filled = lane->filled;
+    const size_t floats = (size_t)work->shape->kv_heads * work->gqa * work->shape->head_dim; /* Of a token. */
+    const size_t at_once = queries_of_call(work);
+    tq_status status = TQ_OK;
+    for (size_t done = 0; status == TQ_OK && done < work->setup->queries; done += at_once) {
+        const size_t left = work->setup->queries - done;
+        const tq_attention attention = {.struct_size = sizeof attention,
+                                        .q = work->q + done * floats,
+                                        .n_q_heads = work->shape->kv_heads * work->gqa,
+                                        .n_tokens = left < at_once ? left : at_once,
+                                        .out = work->out + done * floats};
+        status = tq_cache_attend(filled->cache, filled->seq, (uint32_t)lane->layer, &attention);
+    }
+    return status;
+}
+
+static tq_status step_cache_alone(const struct lane *lane)
+{
+    struct thread_pool *pool = lane->work->setup->pool;
+    thread_pool_set_alone(pool, true);
+    const tq_status status = step_cache(lane);
+    thread_pool_set_alone(pool, false);
+    return status;
 }
 
 static void best_f16_head(void *arg, size_t head)
@@ -49,9 +73,10 @@ static void best_f16_head(void *arg, size_t head)
     const size_t dim = shape->head_dim;
     const size_t bytes = shape->context * 2 * dim;
     const uint8_t *k = work->dense->data + lane->layer * work->dense->layer_bytes + 2 * head * bytes;
-    const size_t first = head * work->gqa * dim;
-    work->setup->loops->f16_attend(work->q + first, work->gqa, dim, k, k + bytes, shape->context,
-                                   1.0F / sqrtf((float)dim), work->out + first);
+    const size_t heads = work->setup->queries * work->gqa;
+    const size_t first = head * heads * dim;
+    work->setup->loops->f16_attend(work->q + first, heads, dim, k, k + bytes, shape->context, 1.0F / sqrtf((float)dim),
+                                   work->out + first);
 }
 
 static tq_status step_best_f16(const struct lane *lane)
@@ -100,14 +125,14 @@ static tq_status calibrate(struct lane *lane)
     return status;
 }
 
-static tq_status measure_rounds(struct lane *lanes, size_t rounds)
+static tq_status measure_rounds(struct lane *lanes, size_t count, size_t rounds)
 {
     tq_status status = TQ_OK;
-    for (size_t i = 0; status == TQ_OK && i < LANE_COUNT; i++) {
+    for (size_t i = 0; status == TQ_OK && i < count; i++) {
         status = calibrate(&lanes[i]);
     }
     for (size_t round = 0; round < rounds; round++) {
-        for (size_t i = 0; status == TQ_OK && i < LANE_COUNT; i++) {
+        for (size_t i = 0; status == TQ_OK && i < count; i++) {
             status = slice(&lanes[i], &lanes[i].ns[round]);
         }
     }
@@ -123,13 +148,14 @@ static double median_ratio(const struct lane *lane, const struct lane *other, si
     return median(scratch, rounds);
 }
 
-static void finish(struct lane *lanes, size_t rounds, double *scratch, struct attend_speed *speed)
+static void finish(struct lane *lanes, size_t count, size_t rounds, double *scratch, struct attend_speed *speed)
 {
     const double read_bytes = (double)lanes[READ].work->dense->layer_bytes;
     const double share = (double)lanes[SUBJECT].filled->layer_bytes / read_bytes;
     speed->vs_f16 = median_ratio(&lanes[F16], &lanes[SUBJECT], rounds, scratch);
     speed->vs_best_f16 = median_ratio(&lanes[BEST_F16], &lanes[SUBJECT], rounds, scratch);
     speed->read_share = share * median_ratio(&lanes[READ], &lanes[SUBJECT], rounds, scratch);
+    speed->vs_one_thread = count > ONE_THREAD ? median_ratio(&lanes[ONE_THREAD], &lanes[SUBJECT], rounds, scratch) : 0;
     speed->step_ns = median(lanes[SUBJECT].ns, rounds);
     speed->best_f16_step_ns = median(lanes[BEST_F16].ns, rounds);
     speed->read_gb_per_s = read_bytes / median(lanes[READ].ns, rounds);
@@ -140,7 +166,7 @@ tq_status attend_measure(const struct attend_setup *setup, const struct attend_s
                          const struct dense_memory *dense, struct attend_speed *speed)
 {
     const size_t rounds = setup->rounds;
-    const size_t floats = (size_t)shape->kv_heads * gqa * shape->head_dim;
+    const size_t floats = setup->queries * shape->kv_heads * gqa * shape->head_dim;
     float *vectors = calloc(2 * floats, sizeof *vectors);
     double *ns = calloc((LANE_COUNT + 1) * rounds, sizeof *ns);
     tq_status status = TQ_ERR_OUT_OF_MEMORY;
@@ -151,15 +177,17 @@ tq_status attend_measure(const struct attend_setup *setup, const struct attend_s
             [F16] = {.step = step_cache, .filled = f16, .layers = f16->layers},
             [BEST_F16] = {.step = step_best_f16, .layers = dense->layers},
             [READ] = {.step = step_read, .layers = dense->layers},
+            [ONE_THREAD] = {.step = step_cache_alone, .filled = subject, .layers = subject->layers},
         };
+        const size_t count = setup->threads > 1 ? LANE_COUNT : ONE_THREAD;
         for (size_t i = 0; i < LANE_COUNT; i++) {
             lanes[i].work = &work;
             lanes[i].ns = ns + i * rounds;
         }
         fill_normal(vectors, floats, 3);
-        status = measure_rounds(lanes, rounds);
+        status = measure_rounds(lanes, count, rounds);
         if (status == TQ_OK) {
-            finish(lanes, rounds, ns + LANE_COUNT * rounds, speed);
+            finish(lanes, count, rounds, ns + LANE_COUNT * rounds, speed);
         }
     }
     free(vectors);

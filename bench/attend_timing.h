@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How long one decode step of attention takes. */
+/* How long a step of attention takes: decoding, or many query tokens. */
 #ifndef TQ_BENCH_ATTEND_TIMING_H
 #define TQ_BENCH_ATTEND_TIMING_H
 
@@ -10,17 +10,19 @@ struct attend_setup {
     const struct baseline_loops *loops;
     struct thread_pool *pool; /* That the context of the caches runs on, too. */
     size_t threads;
+    size_t queries; /* Query tokens of a step. */
     size_t rounds;
     double slice_ns;
 };
 
 /* Medians over the rounds. Ratios pair the slices of one round. */
 struct attend_speed {
-    double step_ns;          /* One query token, all heads of one layer. */
+    double step_ns;          /* All query tokens, all heads of one layer. */
     double best_f16_step_ns; /* The same for the bench's own f16 attention. */
     double read_gb_per_s;    /* Reading memory and nothing else. */
     double vs_f16;           /* Time with the cache of f16 / time. */
     double vs_best_f16;      /* Time of the bench's own f16 attention / time. */
+    double vs_one_thread;    /* Time on one of the threads / time; 0 if there is but one. */
     double read_share;       /* (Bytes that a step must read / time) / reading. */
 };
 

@@ -65,16 +65,15 @@ static int run(const struct qkv *qkv, const char *data, uint64_t seed, FILE *jso
     tq_status status = tq_context_create(NULL, &context);
     if (status == TQ_OK) {
         status = cache_quality_measure(context, qkv, seed, &results);
+        if (status == TQ_OK) {
+            cache_quality_print(context, qkv, data, &results);
+            if (json != NULL) {
+                cache_quality_write(json, context, &results);
+            }
+        }
         tq_context_destroy(context);
     }
-    if (status != TQ_OK) {
-        return complain(tq_status_string(status), EXIT_FAILURE);
-    }
-    cache_quality_print(qkv, data, &results);
-    if (json != NULL) {
-        cache_quality_write(json, &results);
-    }
-    return EXIT_SUCCESS;
+    return status == TQ_OK ? EXIT_SUCCESS : complain(tq_status_string(status), EXIT_FAILURE);
 }
 
 int cache_quality_main(int argc, char **argv, int first)

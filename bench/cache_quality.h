@@ -69,7 +69,8 @@ struct cache_quality {
 tq_status cache_quality_measure(const tq_context *context, const struct qkv *qkv, uint64_t seed,
                                 struct cache_quality *results);
 
-void cache_quality_print(const struct qkv *qkv, const char *data, const struct cache_quality *results);
-void cache_quality_write(FILE *json, const struct cache_quality *results);
+void cache_quality_print(const tq_context *context, const struct qkv *qkv, const char *data,
+                         const struct cache_quality *results);
+void cache_quality_write(FILE *json, const tq_context *context, const struct cache_quality *results);
 
 #endif /* TQ_BENCH_CACHE_QUALITY_H */

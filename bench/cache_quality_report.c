@@ -2,6 +2,8 @@
 /* The results of tq_bench quality as tables and JSON. */
 #include "cache_quality.h"
 
+#include "operations.h"
+
 /* A line for each pair; `column` says which numbers. */
 static void print_rows(const char *title, const struct pair_result *results,
                        const double *(*column)(const struct pair_result *))
@@ -53,12 +55,14 @@ static void print_policies(const struct policy_result *results)
     }
 }
 
-void cache_quality_print(const struct qkv *qkv, const char *data, const struct cache_quality *results)
+void cache_quality_print(const tq_context *context, const struct qkv *qkv, const char *data,
+                         const struct cache_quality *results)
 {
-    printf(
-        "turboquant %s, cache on %s\n%u layers, %u KV heads, head_dim %u, %u tokens; against a cache of f16, positions"
-        " %u and above\n",
-        tq_version_string(), data, qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2);
+    printf("turboquant %s, backend %s\n", tq_version_string(), tq_context_backend(context));
+    operations_print(stdout, context);
+    printf("cache on %s\n%u layers, %u KV heads, head_dim %u, %u tokens; against a cache of f16, positions"
+           " %u and above\n",
+           data, qkv->layers, qkv->kv_heads, qkv->head_dim, qkv->tokens, qkv->tokens / 2);
     print_rows("Relative error of the attention outputs", results->pairs, errors_of);
     print_rows("KL divergence of the attention weights, nats, mean over queries and heads", results->pairs, kls_of);
     print_sparse(results->pairs);
@@ -88,9 +92,11 @@ static void write_pair(FILE *json, const struct pair *pair, const struct pair_re
     fputs("]}", json);
 }
 
-void cache_quality_write(FILE *json, const struct cache_quality *results)
+void cache_quality_write(FILE *json, const tq_context *context, const struct cache_quality *results)
 {
-    fprintf(json, "{\"version\": \"%s\", \"quality\": [\n", tq_version_string());
+    fprintf(json, "{\"version\": \"%s\",\n", tq_version_string());
+    operations_json(json, " ", context);
+    fputs(" \"quality\": [\n", json);
     for (size_t p = 0; p < PAIRS; p++) {
         write_pair(json, &pairs[p], &results->pairs[p]);
         fputs(p + 1 < PAIRS ? ",\n" : "\n], \"policies\": [\n", json);

@@ -22,6 +22,7 @@ static const char help[] =
     "  --filter REGEX  only formats whose name matches (POSIX extended, anywhere in the name), and f16\n"
     "  --backend NAME  backend of the library; default: the best one, or $TURBOQUANT_BACKEND\n"
     "  --seed N        seed of the rotations; default 0\n"
+    "  --effort NAME   roundings that encoders try: fast, balanced or best; default: each format's own\n"
     "  --quick         fewer timing rounds: to see that it runs\n"
     "  --json FILE     write the results as JSON, too\n"
     "  --csv FILE      write the results as CSV, too\n"
@@ -34,6 +35,7 @@ struct settings {
     const char *data;
     const char *filter;
     const char *backend;
+    const char *effort;
     const char *json;
     const char *csv;
     uint64_t seed;
@@ -45,13 +47,35 @@ struct settings {
 static bool parse(int argc, char **argv, int first, struct settings *settings, struct message *error)
 {
     const struct option options[] = {
-        {.name = "--data", .text = &settings->data},       {.name = "--filter", .text = &settings->filter},
-        {.name = "--backend", .text = &settings->backend}, {.name = "--seed", .number = &settings->seed},
-        {.name = "--quick", .flag = &settings->quick},     {.name = "--json", .text = &settings->json},
-        {.name = "--csv", .text = &settings->csv},         {.name = "--version", .flag = &settings->version},
-        {.name = "--help", .flag = &settings->help},       {.name = NULL},
+        {.name = "--data", .text = &settings->data},
+        {.name = "--filter", .text = &settings->filter},
+        {.name = "--backend", .text = &settings->backend},
+        {.name = "--seed", .number = &settings->seed},
+        {.name = "--quick", .flag = &settings->quick},
+        {.name = "--json", .text = &settings->json},
+        {.name = "--csv", .text = &settings->csv},
+        {.name = "--effort", .text = &settings->effort},
+        {.name = "--version", .flag = &settings->version},
+        {.name = "--help", .flag = &settings->help},
+        {.name = NULL},
     };
     return options_parse(argc, argv, first, options, error->text, sizeof error->text);
+}
+
+static bool parse_effort(const char *name, tq_effort *effort, struct message *error)
+{
+    static const struct {
+        const char *name;
+        tq_effort effort;
+    } efforts[] = {{"fast", TQ_EFFORT_FAST}, {"balanced", TQ_EFFORT_BALANCED}, {"best", TQ_EFFORT_BEST}};
+    for (size_t i = 0; i < sizeof efforts / sizeof *efforts; i++) {
+        if (strcmp(name, efforts[i].name) == 0) {
+            *effort = efforts[i].effort;
+            return true;
+        }
+    }
+    snprintf(error->text, sizeof error->text, "--effort needs fast, balanced or best, not '%s'", name);
+    return false;
 }
 
 /* A file of results, opened before the run so that a bad path costs no time. */
@@ -134,21 +158,25 @@ static int compare(const struct settings *settings, const tq_context *context)
     struct output outputs[] = {{.path = settings->json, .write = report_json},
                                {.path = settings->csv, .write = report_csv}};
     const size_t output_count = sizeof outputs / sizeof *outputs;
+    struct format_options options = {.seed = settings->seed};
+    if (settings->effort != NULL && !parse_effort(settings->effort, &options.effort, &error)) {
+        return complain(error.text, EXIT_USAGE);
+    }
     if (!qkv_read(settings->data, &qkv, error.text, sizeof error.text)) {
         return complain(error.text, EXIT_USAGE);
     }
-    if (!formats_create(context, qkv.head_dim, settings->seed, settings->filter, &formats, error.text,
-                        sizeof error.text)) {
+    if (!formats_create(context, qkv.head_dim, &options, settings->filter, &formats, error.text, sizeof error.text)) {
         qkv_free(&qkv);
         return complain(error.text, EXIT_USAGE);
     }
     int exit_code;
     if (outputs_open(outputs, output_count, &error)) {
         struct report report = {.machine = machine_describe(),
-                                .backend = tq_context_backend(context),
+                                .context = context,
                                 .data_path = settings->data,
                                 .qkv = &qkv,
                                 .seed = settings->seed,
+                                .effort = settings->effort,
                                 .formats = &formats};
         exit_code = run(settings, &report, outputs, output_count);
     } else {

@@ -8,9 +8,11 @@
  *         out[h] += sum of s[i][h] * v[i]                             sums in registers over the chunk
  *     out[h] /= sum of weights
  *
- * A group's query heads are taken 8, 4, 2 or 1 at a time. Heads of a key lie side by side in s, so that four sums can
+ * Query heads are taken 8, 4, 2 or 1 at a time: a tile. Heads of a key lie side by side in s, so that four sums can
  * always be reduced together and stored at once, and one key's weights are read from one place. While the keys of a
- * chunk are read its values are prefetched, and while its values are read the next chunk's keys. */
+ * chunk are read its values are prefetched, and while its values are read the next chunk's keys. If there are many
+ * heads, as those of many query tokens, a stripe of keys and values that stays in the second-level cache is read by all
+ * tiles before the next one. */
 #include "f16_attention.h"
 
 #include "lanes.h"
@@ -19,9 +21,12 @@
 #include <math.h>
 
 enum {
-    CHUNK = 32,     /* Keys. */
-    MOST_HEADS = 8, /* At a time. */
-    PERIOD = 16,    /* Scores are softened in runs of this many; a multiple of every number of heads. */
+    CHUNK = 32,         /* Keys. */
+    STRIPE = 8 * CHUNK, /* Keys. */
+    MOST_HEADS = 8,     /* Of a tile. */
+    STRIPE_HEADS = 256, /* That read a stripe. Their queries and sums share the cache with it. */
+    MOST_TILES = STRIPE_HEADS / MOST_HEADS + 3, /* All of eight, or one of 4, 2 and 1 in the end. */
+    PERIOD = 16, /* Scores are softened in runs of this many; a multiple of every number of heads. */
     LINE = 64,
 #if defined(__AVX512VNNI__)
     SUMS = 16 /* Vectors that are added up at the same time, about half the registers. */
@@ -195,67 +200,107 @@ INLINE void sum_values(const float *weights, const float *factor, size_t heads, 
     }
 }
 
-INLINE void attend_heads(const float *q, size_t heads, size_t dim, const uint8_t *k, const uint8_t *v, size_t n,
-                         float scale, float *out)
+/* A tile and the keys from `first` to `end` of n. */
+INLINE void attend_tile(const float *q, size_t heads, size_t dim, const uint8_t *k, const uint8_t *v, size_t first,
+                        size_t end, size_t n, float scale, struct softmax *softmax, float *out)
 {
-    struct softmax softmax = {.weight = {0}};
     float scores[CHUNK * MOST_HEADS];
-    for (size_t j = 0; j < PERIOD; j++) {
-        softmax.largest[j] = -INFINITY;
-    }
-    memset(out, 0, heads * dim * sizeof *out);
-    for (size_t first = 0; first < n; first += CHUNK) {
+    for (; first < end; first += CHUNK) {
         const size_t count = n - first < CHUNK ? n - first : CHUNK;
         const uint8_t *keys = k + first * 2 * dim;
         const uint8_t *values = v + first * 2 * dim;
         for (size_t i = 0; i < count; i += SUMS / heads) {
             score_keys(q, heads, dim, keys, values, i, count, scale, scores);
         }
-        soften(&softmax, heads, count, scores);
+        soften(softmax, heads, count, scores);
         const size_t next = first + CHUNK < n - count ? first + CHUNK : n - count;
-        sum_values(scores, softmax.factor, heads, dim, values, count, k + next * 2 * dim, out);
-    }
-    for (size_t h = 0; h < heads; h++) {
-        float weight = 0;
-        for (size_t j = h; j < PERIOD; j += heads) {
-            weight += softmax.weight[j];
-        }
-        for (size_t j = 0; j < dim; j++) {
-            out[h * dim + j] /= weight;
-        }
+        sum_values(scores, softmax->factor, heads, dim, values, count, k + next * 2 * dim, out);
     }
 }
 
 /* With constants for the usual dimension, loops over coordinates are unrolled. */
-#define ATTEND_HEADS(heads)                                                                                            \
-    static void attend_##heads(const float *q, size_t dim, const uint8_t *k, const uint8_t *v, size_t n, float scale,  \
-                               float *out)                                                                             \
+#define ATTEND_TILE(heads)                                                                                             \
+    static void attend_##heads(const float *q, size_t dim, const uint8_t *k, const uint8_t *v, size_t first,           \
+                               size_t end, size_t n, float scale, struct softmax *softmax, float *out)                 \
     {                                                                                                                  \
         if (dim == 128) {                                                                                              \
-            attend_heads(q, heads, 128, k, v, n, scale, out);                                                          \
+            attend_tile(q, heads, 128, k, v, first, end, n, scale, softmax, out);                                      \
         } else {                                                                                                       \
-            attend_heads(q, heads, dim, k, v, n, scale, out);                                                          \
+            attend_tile(q, heads, dim, k, v, first, end, n, scale, softmax, out);                                      \
         }                                                                                                              \
     }
-ATTEND_HEADS(8)
-ATTEND_HEADS(4)
-ATTEND_HEADS(2)
-ATTEND_HEADS(1)
+ATTEND_TILE(8)
+ATTEND_TILE(4)
+ATTEND_TILE(2)
+ATTEND_TILE(1)
+
+/* Of the next tile, if so many heads are left. */
+static size_t heads_of_tile(size_t left)
+{
+    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+/* All tiles and a stripe. */
+static void attend_stripe(const float *q, size_t heads, size_t dim, const uint8_t *k, const uint8_t *v, size_t first,
+                          size_t end, size_t n, float scale, struct softmax *softmax, float *out)
+{
+    for (size_t h = 0; h < heads; h += heads_of_tile(heads - h), softmax++) {
+        switch (heads_of_tile(heads - h)) {
+        case 8:
+            attend_8(q + h * dim, dim, k, v, first, end, n, scale, softmax, out + h * dim);
+            break;
+        case 4:
+            attend_4(q + h * dim, dim, k, v, first, end, n, scale, softmax, out + h * dim);
+            break;
+        case 2:
+            attend_2(q + h * dim, dim, k, v, first, end, n, scale, softmax, out + h * dim);
+            break;
+        default:
+            attend_1(q + h * dim, dim, k, v, first, end, n, scale, softmax, out + h * dim);
+            break;
+        }
+    }
+}
+
+static void divide_by_weights(const struct softmax *softmax, size_t heads, size_t dim, float *out)
+{
+    for (size_t first = 0; first < heads; first += heads_of_tile(heads - first), softmax++) {
+        const size_t tile = heads_of_tile(heads - first);
+        for (size_t h = 0; h < tile; h++) {
+            float weight = 0;
+            for (size_t j = h; j < PERIOD; j += tile) {
+                weight += softmax->weight[j];
+            }
+            for (size_t j = 0; j < dim; j++) {
+                out[(first + h) * dim + j] /= weight;
+            }
+        }
+    }
+}
+
+/* heads <= STRIPE_HEADS */
+static void attend_heads(const float *q, size_t heads, size_t dim, const uint8_t *k, const uint8_t *v, size_t n,
+                         float scale, float *out)
+{
+    struct softmax softmax[MOST_TILES];
+    memset(softmax, 0, sizeof softmax);
+    for (size_t i = 0; i < MOST_TILES; i++) {
+        for (size_t j = 0; j < PERIOD; j++) {
+            softmax[i].largest[j] = -INFINITY;
+        }
+    }
+    memset(out, 0, heads * dim * sizeof *out);
+    for (size_t first = 0; first < n; first += STRIPE) {
+        attend_stripe(q, heads, dim, k, v, first, n - first < STRIPE ? n : first + STRIPE, n, scale, softmax, out);
+    }
+    divide_by_weights(softmax, heads, dim, out);
+}
 
 void FOR_THIS_SET(f16_attend)(const float *q, size_t heads, size_t dim, const uint8_t *k, const uint8_t *v, size_t n,
                               float scale, float *out)
 {
-    size_t done = 0;
-    for (; heads - done >= 8; done += 8) {
-        attend_8(q + done * dim, dim, k, v, n, scale, out + done * dim);
-    }
-    for (; heads - done >= 4; done += 4) {
-        attend_4(q + done * dim, dim, k, v, n, scale, out + done * dim);
-    }
-    for (; heads - done >= 2; done += 2) {
-        attend_2(q + done * dim, dim, k, v, n, scale, out + done * dim);
-    }
-    for (; done < heads; done++) {
-        attend_1(q + done * dim, dim, k, v, n, scale, out + done * dim);
+    for (size_t h = 0; h < heads; h += STRIPE_HEADS) {
+        const size_t count = heads - h < STRIPE_HEADS ? heads - h : STRIPE_HEADS;
+        attend_heads(q + h * dim, count, dim, k, v, n, scale, out + h * dim);
     }
 }

@@ -8,8 +8,9 @@
 
 enum { F16_ATTENTION_STEP = 16 }; /* `dim` is a multiple of this. */
 
-/* out[h] = sum over i < n of softmax(scale * <q[h], k[i]>) * v[i] for all heads of a group, which read the same keys
- * and values. q, out: [heads][dim]; k, v: [n][dim] in f16; n > 0. One copy per instruction set. */
+/* out[h] = sum over i < n of softmax(scale * <q[h], k[i]>) * v[i] for all query heads that read the same keys and
+ * values: those of a group, of one query token or of many. q, out: [heads][dim]; k, v: [n][dim] in f16; n > 0. One copy
+ * per instruction set. */
 void f16_attend_portable(const float *q, size_t heads, size_t dim, const uint8_t *k, const uint8_t *v, size_t n,
                          float scale, float *out);
 void f16_attend_avx2(const float *q, size_t heads, size_t dim, const uint8_t *k, const uint8_t *v, size_t n,

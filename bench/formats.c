@@ -49,14 +49,16 @@ static void library_destroy(void *codec)
 static const struct format_calls library_calls = {library_encode, library_decode, library_scores, library_weighted_sum,
                                                   library_destroy};
 
-tq_status format_from_library(const tq_context *context, tq_format id, size_t dim, uint64_t seed, struct format *format)
+tq_status format_from_library(const tq_context *context, tq_format id, size_t dim, const struct format_options *options,
+                              struct format *format)
 {
     tq_codec *keys = NULL;
     tq_codec *values = NULL;
     tq_codec_desc desc = TQ_CODEC_DESC_INIT;
     desc.dim = (uint32_t)dim;
     desc.format = id;
-    desc.seed = seed;
+    desc.seed = options->seed;
+    desc.effort = options->effort;
     desc.scale = TQ_SCALE_NORM;
     tq_status status = tq_codec_create(context, &desc, &keys);
     if (status == TQ_OK) {
@@ -142,8 +144,8 @@ static void insert(struct format *items, size_t count, const struct format *form
 }
 
 /* The library's formats that exist for `dim`, but for its f16: that row is the bench's own, written for speed. */
-static bool add_library(const tq_context *context, size_t dim, uint64_t seed, const regex_t *filter,
-                        struct formats *formats)
+static bool add_library(const tq_context *context, size_t dim, const struct format_options *options,
+                        const regex_t *filter, struct formats *formats)
 {
     const size_t first = formats->count;
     for (size_t i = 0; i < tq_format_count(); i++) {
@@ -152,7 +154,7 @@ static bool add_library(const tq_context *context, size_t dim, uint64_t seed, co
         if (id == TQ_FORMAT_F16 || (filter != NULL && regexec(filter, tq_format_name(id), 0, NULL, 0) != 0)) {
             continue;
         }
-        const tq_status status = format_from_library(context, id, dim, seed, &format);
+        const tq_status status = format_from_library(context, id, dim, options, &format);
         if (status == TQ_ERR_UNSUPPORTED) {
             continue;
         }
@@ -213,8 +215,8 @@ static bool compile_filter(const char *filter, regex_t *regex, char *error, size
     return true;
 }
 
-bool formats_create(const tq_context *context, size_t dim, uint64_t seed, const char *filter, struct formats *formats,
-                    char *error, size_t error_size)
+bool formats_create(const tq_context *context, size_t dim, const struct format_options *options, const char *filter,
+                    struct formats *formats, char *error, size_t error_size)
 {
     regex_t regex;
     *formats = (struct formats){.f16_name = baseline_loops_best()->name};
@@ -223,8 +225,8 @@ bool formats_create(const tq_context *context, size_t dim, uint64_t seed, const 
     }
     const regex_t *match = filter != NULL ? &regex : NULL;
     formats->items = calloc(BASELINE_COUNT + tq_format_count(), sizeof *formats->items);
-    const bool ok = formats->items != NULL && add_baselines(dim, seed, match, formats) &&
-                    add_library(context, dim, seed, match, formats);
+    const bool ok = formats->items != NULL && add_baselines(dim, options->seed, match, formats) &&
+                    add_library(context, dim, options, match, formats);
     if (filter != NULL) {
         regfree(&regex);
     }

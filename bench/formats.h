@@ -34,17 +34,23 @@ struct formats {
     const char *f16_name; /* The loop behind f16. */
 };
 
+/* How the library's formats encode, and their rotations. All zero is the default. */
+struct format_options {
+    uint64_t seed;
+    tq_effort effort;
+};
+
 /* All formats for vectors of `dim` in the order of the table: the baselines that exist for `dim`, then the library's by
  * falling size, the prod formats last. With a filter (a POSIX extended regular expression, found anywhere in the name)
  * only those that match, and f16. On failure returns false, writes one sentence to `error` and leaves nothing to
  * free. */
-bool formats_create(const tq_context *context, size_t dim, uint64_t seed, const char *filter, struct formats *formats,
-                    char *error, size_t error_size);
+bool formats_create(const tq_context *context, size_t dim, const struct format_options *options, const char *filter,
+                    struct formats *formats, char *error, size_t error_size);
 
 void formats_destroy(struct formats *formats);
 
 /* One format of the library; the status is that of tq_codec_create. */
-tq_status format_from_library(const tq_context *context, tq_format id, size_t dim, uint64_t seed,
+tq_status format_from_library(const tq_context *context, tq_format id, size_t dim, const struct format_options *options,
                               struct format *format);
 
 /* A struct of zeros is ignored. */

@@ -70,7 +70,8 @@ static void fixture_destroy(struct fixture *fixture)
 
 static int fixture_create(const tq_context *context, tq_format id, size_t dim, struct fixture *fixture)
 {
-    if (format_from_library(context, id, dim, 0, &fixture->format) != TQ_OK) {
+    const struct format_options defaults = {.seed = 0};
+    if (format_from_library(context, id, dim, &defaults, &fixture->format) != TQ_OK) {
         return 0;
     }
     fixture->x = malloc(VECTORS * dim * sizeof *fixture->x);

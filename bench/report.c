@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include "json.h"
+#include "operations.h"
 #include "turboquant.h"
 
 /* One row, ready to print. Names, headings and digits stand here once. */
@@ -57,9 +58,10 @@ void report_head(FILE *out, const struct report *report)
     const struct qkv *qkv = report->qkv;
     const struct query_positions positions = quality_positions(qkv);
     const struct format *f16 = &report->formats->items[0];
-    fprintf(out, "turboquant %s, backend %s\n", tq_version_string(), report->backend);
+    fprintf(out, "turboquant %s, backend %s\n", tq_version_string(), tq_context_backend(report->context));
     fprintf(out, "machine:  %s, %ld cores; one thread is used\n", machine->cpu, machine->cores);
     fprintf(out, "built by: %s, flags %s\n", machine->compiler, machine->flags);
+    operations_print(out, report->context);
     fprintf(out, "data:     %s\n", report->data_path);
     fprintf(out, "          head_dim %u, %u tokens, %u layers, %u query heads, %u KV heads\n", (unsigned)qkv->head_dim,
             (unsigned)qkv->tokens, (unsigned)qkv->layers, (unsigned)qkv->q_heads, (unsigned)qkv->kv_heads);
@@ -69,6 +71,9 @@ void report_head(FILE *out, const struct report *report)
             report->rounds, TIMING_VECTORS);
     fprintf(out, "          score: 1 query against %d keys, the same ones every time (in cache; %zu KiB in f16)\n",
             TIMING_KEYS, TIMING_KEYS * f16->row_bytes / 1024);
+    if (report->effort != NULL) {
+        fprintf(out, "effort:   %s\n", report->effort);
+    }
     fprintf(out, "x f16:    scores of f16 in this run / scores of the format (over 1 is faster);\n");
     fprintf(out, "          the loops of f16, q8_0 and q4_0 are this bench's own: %s\n\n", report->formats->f16_name);
 }
@@ -109,7 +114,8 @@ void report_json(FILE *out, const struct report *report)
     const struct query_positions positions = quality_positions(qkv);
     fputs("{\n", out);
     json_text(out, "  ", "version", tq_version_string());
-    json_text(out, "  ", "backend", report->backend);
+    json_text(out, "  ", "backend", tq_context_backend(report->context));
+    operations_json(out, "  ", report->context);
     json_text(out, "  ", "f16_loop", report->formats->f16_name);
     json_machine(out, "  ", &report->machine);
     fputs("  \"data\": {\n", out);
@@ -118,8 +124,11 @@ void report_json(FILE *out, const struct report *report)
             (unsigned)qkv->tokens, (unsigned)qkv->layers);
     fprintf(out, "    \"q_heads\": %u,\n    \"kv_heads\": %u,\n", (unsigned)qkv->q_heads, (unsigned)qkv->kv_heads);
     fprintf(out, "    \"queries\": %zu\n  },\n", positions.count * qkv->layers * qkv->q_heads);
-    fprintf(out, "  \"settings\": {\n    \"seed\": %llu,\n    \"rounds\": %zu,\n    \"score_keys\": %d\n  },\n",
-            (unsigned long long)report->seed, report->rounds, TIMING_KEYS);
+    fprintf(out,
+            "  \"settings\": {\n    \"seed\": %llu,\n    \"effort\": \"%s\",\n    \"rounds\": %zu,\n    "
+            "\"score_keys\": %d\n  },\n",
+            (unsigned long long)report->seed, report->effort != NULL ? report->effort : "default", report->rounds,
+            TIMING_KEYS);
     fputs("  \"rows\": [", out);
     for (size_t row = 0; row < report->formats->count; row++) {
         double values[COLUMNS];

@@ -14,11 +14,12 @@
 
 struct report {
     struct machine machine;
-    const char *backend;
+    const tq_context *context;
     const char *data_path;
     const struct qkv *qkv;
     uint64_t seed;
-    size_t rounds; /* Of the timing. */
+    const char *effort; /* Null: the default. */
+    size_t rounds;      /* Of the timing. */
     const struct formats *formats;
     const struct quality *qualities; /* [formats->count] */
     const struct timing *timings;    /* [formats->count] */

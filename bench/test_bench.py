@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import re
 import statistics
 import struct
 import subprocess
@@ -21,8 +22,8 @@ BENCH = SAMPLE = None  # Set from the command line.
 ROW_KEYS = ["format", "bytes_per_vector", "d_key", "d_value", "cosine_key", "attn_output_error", "attn_kl",
             "attn_top1", "encode_ns", "encode_single_ns", "decode_ns", "score_ns", "score_vs_f16"]
 
-ATTEND_KEYS = {"backend", "k_format", "v_format", "context", "kv_heads", "gqa", "head_dim", "threads", "layers",
-               "ns_per_token_head", "gb_per_s", "vs_f16", "vs_best_f16", "read_bandwidth_share", "read_gb_per_s",
+ATTEND_KEYS = {"backend", "k_format", "v_format", "context", "kv_heads", "gqa", "head_dim", "threads", "queries",
+               "layers", "gflops", "best_f16_gflops", "ns_per_token_head", "gb_per_s", "vs_f16", "vs_best_f16", "read_bandwidth_share", "read_gb_per_s",
                "best_f16_ns_per_token_head", "step_bytes", "resident_bytes", "estimated_bytes"}
 VARIANTS = ["plain", "k_means", "means", "means_recent64", "means_recent128", "means_recent64_sinks4"]
 
@@ -103,6 +104,19 @@ class Folder(unittest.TestCase):
             file.write(content)
         return self.path(name)
 
+    def expect_kernels(self, table, report):
+        """Each operation is one of some backend's, in the table as in JSON."""
+        kernels = report["kernels"]
+        self.assertIn("page_scores", kernels)
+        self.assertLessEqual(set(kernels.values()), {"scalar", "openblas", "avx2", "avxvnni", "avx512"})
+        shown, served_by = {}, None
+        for word in re.search(r"^kernels:((.|\n {9})*)", table, re.MULTILINE).group(1).split():
+            if word.endswith(":"):
+                served_by = word[:-1]
+            else:
+                shown[word] = served_by
+        self.assertEqual(shown, kernels)
+
     def measure(self, *arguments):
         """Runs with --json and returns what was written and, by name, the rows."""
         result = bench("--quick", "--json", self.path("out.json"), *arguments)
@@ -110,6 +124,7 @@ class Folder(unittest.TestCase):
         self.assertEqual(result.stderr, "")
         with open(self.path("out.json"), encoding="utf-8") as file:
             report = json.load(file)
+        self.expect_kernels(result.stdout, report)
         return report, {row["format"]: row for row in report["rows"]}
 
     def refused(self, *arguments, says, **environment):
@@ -146,6 +161,12 @@ class Results(Folder):
             for key in ("encode_ns", "encode_single_ns", "decode_ns", "score_ns", "score_vs_f16"):
                 self.assertGreater(row[key], 0.0, (row["format"], key))
         self.assertEqual(rows["f16"]["score_vs_f16"], 1.0)
+
+    def test_effort(self):
+        errors = [self.measure("--filter", "^turbo4$", "--effort", effort)[1]["turbo4"]["d_key"]
+                  for effort in ("fast", "balanced", "best")]
+        self.assertEqual(errors, sorted(errors, reverse=True))
+        self.assertLess(errors[2], errors[0])
 
     def test_errors_are_those_of_the_formats(self):
         """D at the default effort in the norm mode, from D in the lsq mode (.1144 .0320 .0082 for 2, 3, 4 bits):
@@ -256,7 +277,9 @@ class Quality(Folder):
                        "--json", self.path("out.json"))
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         with open(self.path("out.json"), encoding="utf-8") as file:
-            rows = {row["formats"]: row for row in json.load(file)["quality"]}
+            report = json.load(file)
+        self.expect_kernels(result.stdout, report)
+        rows = {row["formats"]: row for row in report["quality"]}
         for name, row in rows.items():
             self.assertEqual(list(row), ["formats", "bytes", *VARIANTS, "kl", "sparse"])
             self.assertEqual(list(row["kl"]), VARIANTS)
@@ -320,15 +343,19 @@ class Attend(Folder):
             report = json.load(file)
         for key in ("cpu", "compiler", "flags", "cores"):
             self.assertIn(key, report["machine"])
+        self.expect_kernels(result.stdout, report)
         for row in report["attend"]:
-            self.assertEqual(set(row), ATTEND_KEYS)
+            self.assertEqual(set(row), ATTEND_KEYS | ({"vs_one_thread"} if row["threads"] > 1 else set()))
             self.assertEqual(row["resident_bytes"], row["estimated_bytes"])
-            for key in ("ns_per_token_head", "gb_per_s", "vs_f16", "vs_best_f16", "read_bandwidth_share",
+            for key in ("ns_per_token_head", "gb_per_s", "gflops", "best_f16_gflops", "vs_f16", "vs_best_f16", "read_bandwidth_share",
                         "read_gb_per_s", "best_f16_ns_per_token_head"):
                 self.assertGreater(row[key], 0.0, key)
             # What is said of a step agrees with itself.
-            ns = row["ns_per_token_head"] * row["context"] * row["kv_heads"] * row["gqa"]
+            ns = row["ns_per_token_head"] * row["context"] * row["kv_heads"] * row["gqa"] * row["queries"]
             self.assertAlmostEqual(row["step_bytes"] / ns / row["gb_per_s"], 1, delta=1e-6)
+            self.assertAlmostEqual(4 * row["head_dim"] / row["ns_per_token_head"] / row["gflops"], 1, delta=1e-6)
+        if report["attend"][0]["backend"] == "scalar":
+            self.assertEqual(set(report["kernels"].values()), {"scalar"})
         return result.stdout, report["attend"]
 
     def test_all_formats(self):
@@ -364,8 +391,19 @@ class Attend(Folder):
         _, rows = self.attend("--v-format=turbo3", "--gqa=3", "--context=1", "--kv-heads=1", "--head-dim=16")
         self.assertEqual([(row["k_format"], row["gqa"]) for row in rows], [("turbo3", 3)])
 
+    def test_queries(self):
+        """More than fit in the newest page, which has 36 tokens, and a last call with fewer."""
+        table, (row,) = self.attend("--k-format", "turbo4", "--queries", "100", "--context", "100", "--kv-heads", "1")
+        self.assertEqual(row["queries"], 100)
+        self.assertIn("100 query tokens", table)
+
+    def test_threads(self):
+        table, (row,) = self.attend("--k-format", "turbo4", "--threads", "2")
+        self.assertGreater(row["vs_one_thread"], 0.0)
+        self.assertIn("x one", table)
+
     def test_bad_options(self):
-        for option, values in {"--context": ("0", "x", "99999999"), "--gqa": ("0", "65", "none", ""),
+        for option, values in {"--context": ("0", "x", "99999999"), "--queries": ("0", "65537"), "--gqa": ("0", "65", "none", ""),
                                "--kv-heads": ("0", "1025"), "--head-dim": ("0", "20", "1040"),
                                "--threads": ("0", "1025"), "--llc-bytes": ("0", "-1"), "--k-format": ("turbo5", ""),
                                "--v-format": ("q8_0",), "--json": (self.path("no/such/folder.json"),)}.items():
@@ -385,6 +423,7 @@ class BadInput(Folder):
         for seed in ("x", "-1", "1x", "", " 1", "99999999999999999999"):
             self.refused("--seed", seed, says="--seed")
         self.refused("--quick=yes", says="--quick")
+        self.refused("--effort", "hard", says="hard")
         self.refused("--filter", "no-such-format", says="no-such-format")
         self.refused("--filter", "[", says="--filter")
         self.refused("--backend", "abacus", says="backend")

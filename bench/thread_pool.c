@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 enum { LOOKS = 1 << 15 };
@@ -17,6 +16,7 @@ struct thread_pool {
     atomic_size_t round; /* Counts calls, so that a thread takes part in each once; and the end of the pool. */
     atomic_size_t busy;  /* Threads that have not finished this round. */
     bool leave;
+    bool alone;
     tq_task task;
     void *arg;
     size_t count;
@@ -113,8 +113,17 @@ void thread_pool_run(void *user, tq_task task, void *arg, size_t count)
     pool->arg = arg;
     pool->count = count;
     atomic_store(&pool->next, 0);
+    if (pool->alone) {
+        work(pool);
+        return;
+    }
     atomic_store(&pool->busy, pool->threads);
     next_round(pool);
     work(pool);
     wait_while(pool, &pool->end, &pool->busy, 0, false);
+}
+
+void thread_pool_set_alone(struct thread_pool *pool, bool alone)
+{
+    pool->alone = alone;
 }

@@ -156,6 +156,12 @@ TQ_API void tq_context_destroy(tq_context *context);
 /** Name of the backend a context uses. Static storage; null for a null context. */
 TQ_API const char *tq_context_backend(const tq_context *context);
 
+/** Name of operation `index` of the inner loops ("lloyd_encode", "page_scores"), as src/kernels/kernels.def lists them;
+ * null if there are not so many, and for a null context. A backend need not have all operations: `backend`, if not
+ * null, receives the name of the one that does this operation in this context. Names may change from version to
+ * version: for reports. Static storage. */
+TQ_API const char *tq_context_operation(const tq_context *context, size_t index, const char **backend);
+
 /** Number of backends this library was built with. */
 TQ_API size_t tq_backend_count(void);
 

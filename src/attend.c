@@ -15,7 +15,7 @@
 enum {
     P = TQ_PAGE_TOKENS,
     RANGES = 16,      /* Per query: enough for the threads of a machine, few enough to be added up at once. */
-    LEAST_PAGES = 8,  /* Of a range. */
+    LEAST_PAGES = 16, /* Of a range: adding one up costs as much as half a page. */
     ENOUGH_TASKS = 32 /* With so many, ranges need no threads of their own. */
 };
 
@@ -80,24 +80,22 @@ static void read_queries(const attend_work *work, size_t task, tq_queries *q)
         q->end[i] = work->position + token + 1;
         q->begin[i] =
             args->sliding_window != 0 && q->end[i] > args->sliding_window ? q->end[i] - args->sliding_window : 0;
+        q->all_begin = i == 0 || q->begin[i] > q->all_begin ? q->begin[i] : q->all_begin;
+        q->all_end = i == 0 || q->end[i] < q->all_end ? q->end[i] : q->all_end;
+        q->any_begin = i == 0 || q->begin[i] < q->any_begin ? q->begin[i] : q->any_begin;
+        q->any_end = i == 0 || q->end[i] > q->any_end ? q->end[i] : q->any_end;
         read_query(work, q, i);
     }
 }
 
 static void attend_range(const attend_work *work, tq_queries *q, size_t range, tq_partial *sums)
 {
-    size_t begin = q->begin[0];
-    size_t end = q->end[0];
-    for (size_t i = 1; i < q->n; i++) {
-        begin = q->begin[i] < begin ? q->begin[i] : begin;
-        end = q->end[i] > end ? q->end[i] : end;
-    }
     const size_t first = range * work->range_pages;
-    const size_t last = first + work->range_pages;
-    tq_partial_clear(sums);
-    for (size_t index = begin / P > first ? begin / P : first; index < last && index * P < end; index++) {
-        tq_attend_page(work->cache, work->track, q, index, end - index * P < P ? end - index * P : P, sums);
-    }
+    const size_t end = (first + work->range_pages) * P;
+    const size_t begin = q->any_begin / P;
+    tq_partial_clear(sums, q->n, work->cache->desc.head_dim_v);
+    tq_attend_pages(work->cache, work->track, q, begin > first ? begin : first, q->any_end < end ? q->any_end : end,
+                    sums);
 }
 
 /* The sum of a query's values in one domain, not yet divided by the weight. */
@@ -162,7 +160,7 @@ TQ_APART void add_range(const attend_work *work, tq_queries *q, size_t range, tq
 TQ_APART void add_ranges(const attend_work *work, tq_queries *q)
 {
     tq_partial total;
-    tq_partial_clear(&total);
+    tq_partial_clear(&total, q->n, work->cache->desc.head_dim_v);
     for (size_t i = 0; i < work->n_ranges; i++) {
         add_range(work, q, work->first_range + i, &total);
     }
@@ -191,7 +189,7 @@ static void attend_part(void *arg, size_t index)
 TQ_APART void join_parts(const attend_work *work, const tq_queries *q, const tq_partial *parts)
 {
     tq_partial total;
-    tq_partial_clear(&total);
+    tq_partial_clear(&total, q->n, work->cache->desc.head_dim_v);
     for (size_t i = 0; i < work->n_ranges; i++) {
         tq_partial_add(&total, &parts[i], q->n, work->cache->desc.head_dim_v);
     }

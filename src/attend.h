@@ -18,8 +18,12 @@ typedef struct tq_queries {
     size_t q_head[TQ_PAGE_QUERIES];
     size_t begin[TQ_PAGE_QUERIES]; /* Positions [begin, end) are seen. */
     size_t end[TQ_PAGE_QUERIES];
-    float plain[TQ_MAX_DIM]; /* Times the scale of scores. */
-    float rotated[TQ_MAX_DIM];
+    size_t all_begin; /* Positions [all_begin, all_end) are seen by all. */
+    size_t all_end;
+    size_t any_begin; /* Positions outside of [any_begin, any_end) are seen by none. */
+    size_t any_end;
+    _Alignas(64) float plain[TQ_MAX_DIM]; /* Times the scale of scores. */
+    _Alignas(64) float rotated[TQ_MAX_DIM];
     bool is_rotated;
     const tq_side *prepared_for; /* `prepared` is what this side's page_scores reads. */
     _Alignas(64) uint8_t prepared[TQ_PREPARED_BYTES];
@@ -30,16 +34,18 @@ typedef struct tq_queries {
 typedef struct tq_partial {
     float largest[TQ_PAGE_QUERIES];
     float weight[TQ_PAGE_QUERIES];
-    float plain[TQ_MAX_DIM]; /* [n][dim] */
-    float rotated[TQ_MAX_DIM];
+    _Alignas(64) float plain[TQ_MAX_DIM]; /* [n][dim] */
+    _Alignas(64) float rotated[TQ_MAX_DIM];
+    bool has_plain;           /* False while all of `plain` is zero: most ranges have encoded tokens only. */
     const tq_codec *rotation; /* That of `rotated`; null while all of it is zero. */
 } tq_partial;
 
-void tq_partial_clear(tq_partial *partial);
+/* Nothing of n vectors of dim_v coordinates. */
+void tq_partial_clear(tq_partial *partial, size_t n, size_t dim);
 
-/* Adds tokens [0, n_tokens) of page `index`, as far as the queries see them. */
-void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t index, size_t n_tokens,
-                    tq_partial *sums);
+/* Adds tokens [begin * 64, end) of a track, as far as the queries see them; `begin` is a page. */
+void tq_attend_pages(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t begin, size_t end,
+                     tq_partial *sums);
 
 /* total += part, with dim_v coordinates in each of n vectors. */
 void tq_partial_add(tq_partial *total, const tq_partial *part, size_t n, size_t dim);

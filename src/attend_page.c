@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Attention over one page.
+ * Attention over some pages.
  *
  * For each query, with scores s_k = scale <q, k_k> (soft-capped, masked), out = sum of exp(s_k) v_k / sum of exp(s_k).
  * Pages are taken one after the other with the online softmax (M. Milakov, N. Gimelshein, arXiv:1805.02867): m is the
@@ -94,19 +94,12 @@ static void encoded_scores(const tq_cache *cache, tq_queries *q, const tq_page *
     const tq_kernels *kernels = &cache->context->kernels;
     const tq_side *side = page->form.k;
     const uint8_t *keys = page->blocks[TQ_BLOCK_ENCODED] + tq_encoded_keys_at(page->form, q->kv_head);
-    const size_t dim = side->codec->code.dim;
-    float q_mean[TQ_PAGE_QUERIES];
     if (q->prepared_for != side) {
         prepare(q, side);
     }
-    if (side->has_mean) {
-        kernels->half_scores(dim, q->rotated, q->n, keys, 1, q_mean, 1);
-        for (size_t i = 0; i < q->n; i++) {
-            q_mean[i] /= (float)dim;
-        }
-    }
-    kernels->page_scores(&side->codec->code, q->prepared, q->n, side->has_mean ? q_mean : NULL, keys + side->rows_at,
-                         tokens.begin, tokens.end - tokens.begin, next, scores + tokens.begin, P);
+    kernels->page_scores(&side->codec->code, q->prepared, side->codec->family == TQ_FAMILY_HALF ? q->plain : q->rotated,
+                         q->n, keys + side->rows_at, tokens.begin, tokens.end - tokens.begin,
+                         side->has_mean ? keys : NULL, next, scores + tokens.begin, P);
 }
 
 /* scores[i * P + k] of all tokens of a page, before cap and mask. */
@@ -138,7 +131,9 @@ static void encoded_sum(const tq_cache *cache, const tq_queries *q, const tq_pag
     const tq_side *side = page->form.v;
     const uint8_t *values = page->blocks[TQ_BLOCK_ENCODED] + tq_encoded_values_at(page->form, q->kv_head);
     const bool half = side->codec->family == TQ_FAMILY_HALF;
-    if (!half) {
+    if (half) {
+        sums->has_plain = true;
+    } else {
         sums->rotation = side->codec;
     }
     kernels->page_sum(&side->codec->code, weights + tokens.begin, P, q->n, values + side->rows_at, tokens.begin,
@@ -152,6 +147,7 @@ static void page_sum(const tq_cache *cache, const tq_queries *q, const tq_page *
 {
     const tq_kernels *kernels = &cache->context->kernels;
     const size_t dim = cache->desc.head_dim_v;
+    sums->has_plain = sums->has_plain || !is_empty(spans.sinks) || !is_empty(spans.exact);
     if (!is_empty(spans.sinks)) {
         const uint8_t *values =
             page->blocks[TQ_BLOCK_SINKS] + tq_exact_values_at(cache, cache->desc.sink_tokens, q->kv_head);
@@ -167,18 +163,18 @@ static void page_sum(const tq_cache *cache, const tq_queries *q, const tq_page *
     }
 }
 
-/* Caps the scores of tokens [first, first + n), and gives those outside of [begin, end) no weight. */
-static void cap_and_mask(float *scores, size_t first, size_t n, size_t begin, size_t end, float cap)
+/* Caps scores, and gives tokens outside of [begin, end) no weight. */
+static void cap_and_mask(const tq_queries *q, size_t first, size_t n, float *scores)
 {
-    for (size_t k = 0; cap > 0 && k < n; k++) {
-        scores[k] = cap * tanhf(scores[k] / cap);
-    }
-    if (first >= begin && first + n <= end) {
-        return;
-    }
-    for (size_t k = 0; k < n; k++) {
-        if (first + k < begin || first + k >= end) {
-            scores[k] = -INFINITY;
+    const float cap = q->args->soft_cap;
+    for (size_t i = 0; i < q->n; i++) {
+        for (size_t k = 0; cap > 0 && k < n; k++) {
+            scores[i * P + k] = cap * tanhf(scores[i * P + k] / cap);
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (first + k < q->begin[i] || first + k >= q->end[i]) {
+                scores[i * P + k] = -INFINITY;
+            }
         }
     }
 }
@@ -195,38 +191,92 @@ static bool keep_weights(float *weights, size_t n, float skip_below)
     return false;
 }
 
-void tq_attend_page(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t index, size_t n_tokens,
-                    tq_partial *sums)
+/* Multiplies the sums of a query, `dim` floats from `first` on. */
+static void shrink(tq_partial *sums, size_t first, size_t dim, float factor)
 {
-    const tq_page *page = track->pages[index];
-    const page_spans spans = find_spans(cache, page, index < q->n_encoded_pages, n_tokens);
-    const size_t dim = cache->desc.head_dim_v;
-    float scores[TQ_PAGE_QUERIES * P];
-    float factor[TQ_PAGE_QUERIES];
-    bool kept = false;
-    fetch_page(track, q, index + 2);
-    page_scores(cache, q, page, spans, next_rows(track, q, index, false), scores);
-    for (size_t i = 0; i < q->n; i++) {
-        cap_and_mask(scores + i * P, index * P, n_tokens, q->begin[i], q->end[i], q->args->soft_cap);
+    for (size_t j = first; sums->has_plain && j < first + dim; j++) {
+        sums->plain[j] *= factor;
     }
-    cache->context->kernels.soften(scores, P, q->n, n_tokens, sums->largest, sums->weight, factor);
-    for (size_t i = 0; i < q->n; i++) {
-        for (size_t j = i * dim; factor[i] != 1 && j < (i + 1) * dim; j++) {
-            sums->plain[j] *= factor[i];
-            sums->rotated[j] *= factor[i];
-        }
-        kept = keep_weights(scores + i * P, n_tokens, q->args->skip_below) || kept;
-    }
-    if (kept) {
-        page_sum(cache, q, page, spans, next_rows(track, q, index, true), scores, sums);
+    for (size_t j = first; sums->rotation != NULL && j < first + dim; j++) {
+        sums->rotated[j] *= factor;
     }
 }
 
-void tq_partial_clear(tq_partial *partial)
+/* A page on its way. */
+typedef struct visit {
+    size_t n_tokens;
+    page_spans spans;
+    _Alignas(64) float scores[TQ_PAGE_QUERIES * P]; /* Then weights. */
+} visit;
+
+/* Computes the scores of tokens [index * P, end), as many as the page has. */
+static void score_page(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t index, size_t end, visit *v)
 {
-    memset(partial, 0, sizeof *partial);
+    const tq_page *page = track->pages[index];
+    const size_t first = index * P;
+    v->n_tokens = end - first < P ? end - first : P;
+    v->spans = find_spans(cache, page, index < q->n_encoded_pages, v->n_tokens);
+    fetch_page(track, q, index + 2);
+    page_scores(cache, q, page, v->spans, next_rows(track, q, index, false), v->scores);
+    if (first < q->all_begin || first + v->n_tokens > q->all_end || q->args->soft_cap > 0) {
+        cap_and_mask(q, first, v->n_tokens, v->scores);
+    }
+}
+
+/* Turns scores into weights; true if values with these weights are to be added. */
+static bool soften_page(const tq_cache *cache, const tq_queries *q, visit *v, tq_partial *sums)
+{
+    const size_t dim = cache->desc.head_dim_v;
+    float factor[TQ_PAGE_QUERIES];
+    bool kept = false;
+    cache->context->kernels.soften(v->scores, P, q->n, v->n_tokens, sums->largest, sums->weight, factor);
+    for (size_t i = 0; i < q->n; i++) {
+        if (factor[i] != 1) {
+            shrink(sums, i * dim, dim, factor[i]);
+        }
+        kept = q->args->skip_below <= 0 || keep_weights(v->scores + i * P, v->n_tokens, q->args->skip_below) || kept;
+    }
+    return kept;
+}
+
+/* The scores of the next page are computed before the values of this one are added up: neither waits for the other, so
+ * the processor has something to do while numbers of the one go through the softmax. */
+void tq_attend_pages(const tq_cache *cache, const tq_track *track, tq_queries *q, size_t begin, size_t end,
+                     tq_partial *sums)
+{
+    visit visits[2];
+    if (begin * P >= end) {
+        return;
+    }
+    score_page(cache, track, q, begin, end, &visits[begin % 2]);
+    for (size_t index = begin; index * P < end; index++) {
+        visit *v = &visits[index % 2];
+        const bool kept = soften_page(cache, q, v, sums);
+        if ((index + 1) * P < end) {
+            score_page(cache, track, q, index + 1, end, &visits[(index + 1) % 2]);
+        }
+        if (kept) {
+            page_sum(cache, q, track->pages[index], v->spans, next_rows(track, q, index, true), v->scores, sums);
+        }
+    }
+}
+
+void tq_partial_clear(tq_partial *partial, size_t n, size_t dim)
+{
     for (size_t i = 0; i < TQ_PAGE_QUERIES; i++) {
         partial->largest[i] = -INFINITY;
+        partial->weight[i] = 0;
+    }
+    memset(partial->plain, 0, n * dim * sizeof *partial->plain);
+    memset(partial->rotated, 0, n * dim * sizeof *partial->rotated);
+    partial->has_plain = false;
+    partial->rotation = NULL;
+}
+
+static void add_scaled(float *total, float total_factor, const float *part, float part_factor, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        total[j] = total[j] * total_factor + part[j] * part_factor;
     }
 }
 
@@ -235,6 +285,7 @@ void tq_partial_add(tq_partial *total, const tq_partial *part, size_t n, size_t 
     if (part->rotation != NULL) {
         total->rotation = part->rotation;
     }
+    total->has_plain = total->has_plain || part->has_plain;
     for (size_t i = 0; i < n; i++) {
         if (part->largest[i] == -INFINITY) { /* The query sees nothing of that part. */
             continue;
@@ -242,9 +293,11 @@ void tq_partial_add(tq_partial *total, const tq_partial *part, size_t n, size_t 
         const float top = part->largest[i] > total->largest[i] ? part->largest[i] : total->largest[i];
         const float old = expf(total->largest[i] - top); /* 0 if there was nothing. */
         const float new = expf(part->largest[i] - top);
-        for (size_t j = i * dim; j < (i + 1) * dim; j++) {
-            total->plain[j] = total->plain[j] * old + part->plain[j] * new;
-            total->rotated[j] = total->rotated[j] * old + part->rotated[j] * new;
+        if (total->has_plain) {
+            add_scaled(total->plain + i * dim, old, part->plain + i * dim, new, dim);
+        }
+        if (total->rotation != NULL) {
+            add_scaled(total->rotated + i * dim, old, part->rotated + i * dim, new, dim);
         }
         total->weight[i] = total->weight[i] * old + part->weight[i] * new;
         total->largest[i] = top;

@@ -61,8 +61,8 @@ struct tq_seq {
 
 /* Memory that an attention with many ranges of tokens borrows. */
 typedef struct tq_scratch {
-    struct tq_scratch *next;
-    size_t bytes; /* Behind this header. */
+    _Alignas(64) struct tq_scratch *next;
+    size_t bytes; /* Behind this header, aligned like it. */
 } tq_scratch;
 
 struct tq_cache {

@@ -150,3 +150,19 @@ const char *tq_context_backend(const tq_context *context)
 {
     return context == NULL ? NULL : context->kernels.backend;
 }
+
+const char *tq_context_operation(const tq_context *context, size_t index, const char **backend)
+{
+    static const char *const names[TQ_OPERATION_COUNT] = {
+#define X(name, contract, result, arguments) #name,
+#include "kernels/kernels.def"
+#undef X
+    };
+    if (context == NULL || index >= TQ_OPERATION_COUNT) {
+        return NULL;
+    }
+    if (backend != NULL) {
+        *backend = context->kernels.served_by[index];
+    }
+    return names[index];
+}

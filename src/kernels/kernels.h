@@ -41,8 +41,17 @@ typedef enum tq_page_kind { TQ_PAGE_KEYS, TQ_PAGE_VALUES } tq_page_kind;
 /* Queries that read a page together, and the room that page_query may use: 4 bytes per coordinate and 64 per query. */
 enum { TQ_PAGE_QUERIES = 8, TQ_PREPARED_BYTES = 4 * TQ_MAX_DIM + 128 * TQ_PAGE_QUERIES };
 
+/* The operations' numbers, in the order of kernels.def. */
+enum {
+#define X(name, contract, result, arguments) TQ_OPERATION_##name,
+#include "kernels/kernels.def"
+#undef X
+    TQ_OPERATION_COUNT
+};
+
 typedef struct tq_kernels {
-    const char *backend; /* The strongest backend that contributed. */
+    const char *backend;                       /* The strongest backend that contributed. */
+    const char *served_by[TQ_OPERATION_COUNT]; /* The backend of each operation. */
 #define X(name, contract, result, arguments) result(*name) arguments;
 #include "kernels/kernels.def"
 #undef X

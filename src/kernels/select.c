@@ -9,31 +9,27 @@
 #include "kernels/x86/cpu_x86.h"
 #endif
 
-typedef struct backend {
-    const char *name;
-    int usable;
-    void (*overwrite)(tq_kernels *kernels);
-} backend;
-
-static backend backend_at(size_t index)
-{
-    const backend backends[] = {
-#define X(name, usable) {#name, usable, tq_kernels_##name},
+#define X(name, usable)                                                                                                \
+    static int name##_is_usable(void)                                                                                  \
+    {                                                                                                                  \
+        return usable;                                                                                                 \
+    }
 #include "kernels/backends.def"
 #undef X
-    };
-    return backends[index];
-}
+
+static const struct backend {
+    const char *name;
+    int (*is_usable)(void); /* Asks the processor, which takes time on a virtual machine. */
+    void (*overwrite)(tq_kernels *kernels);
+} backends[] = {
+#define X(name, usable) {#name, name##_is_usable, tq_kernels_##name},
+#include "kernels/backends.def"
+#undef X
+};
 
 size_t tq_backend_count(void)
 {
-    enum {
-#define X(name, usable) BACKEND_##name,
-#include "kernels/backends.def"
-#undef X
-        BACKEND_COUNT
-    };
-    return BACKEND_COUNT;
+    return sizeof backends / sizeof *backends;
 }
 
 const char *tq_backend_name(size_t index, int *usable)
@@ -41,11 +37,23 @@ const char *tq_backend_name(size_t index, int *usable)
     if (index >= tq_backend_count()) {
         return NULL;
     }
-    const backend found = backend_at(index);
     if (usable != NULL) {
-        *usable = found.usable;
+        *usable = backends[index].is_usable();
     }
-    return found.name;
+    return backends[index].name;
+}
+
+/* Lets a backend overwrite what it improves, and notes what that was. */
+static void apply(const struct backend *backend, tq_kernels *kernels)
+{
+    const tq_kernels before = *kernels;
+    backend->overwrite(kernels);
+    kernels->backend = backend->name;
+#define X(operation, contract, result, arguments)                                                                      \
+    kernels->served_by[TQ_OPERATION_##operation] =                                                                     \
+        kernels->operation == before.operation ? before.served_by[TQ_OPERATION_##operation] : backend->name;
+#include "kernels/kernels.def"
+#undef X
 }
 
 tq_status tq_kernels_select(const char *name, tq_kernels *kernels)
@@ -53,13 +61,13 @@ tq_status tq_kernels_select(const char *name, tq_kernels *kernels)
     tq_kernels chosen;
     memset(&chosen, 0, sizeof chosen);
     for (size_t i = 0; i < tq_backend_count(); i++) {
-        const backend candidate = backend_at(i);
-        if (candidate.usable) {
-            candidate.overwrite(&chosen);
-            chosen.backend = candidate.name;
+        const struct backend *candidate = &backends[i];
+        const int usable = candidate->is_usable();
+        if (usable) {
+            apply(candidate, &chosen);
         }
-        if (name != NULL && strcmp(name, candidate.name) == 0) {
-            if (!candidate.usable) {
+        if (name != NULL && strcmp(name, candidate->name) == 0) {
+            if (!usable) {
                 return TQ_ERR_UNSUPPORTED;
             }
             *kernels = chosen;

@@ -3,6 +3,7 @@
  * Encoded pages. Their layout is the backend's own, so each backend writes the page that it reads. */
 #include "check.h"
 #include "codes.h"
+#include "half.h"
 #include "kernels/scalar/scalar.h"
 
 #include <math.h>
@@ -107,16 +108,20 @@ void check_page_query(trial *t)
     }
 }
 
-/* |v| of the tokens asked for. */
+/* |v| of the tokens asked for, or the scales of rows that are shorter: codes of one large coordinate among small ones
+ * are, and levels are rounded in units of the scale. */
 static void page_lengths(const trial *t, const page_trial *p, double *lengths)
 {
     for (size_t k = 0; k < p->n; k++) {
-        lengths[k] = row_length(t, p->code, p->rows, p->first + k);
+        const uint8_t *row = p->rows + (p->first + k) * p->code->row_bytes;
+        const double scale = p->code->bits == 0 ? 0 : fabs((double)tq_f32_from_f16(tq_load_le16(row)));
+        lengths[k] = fmax(row_length(t, p->code, p->rows, p->first + k), scale);
     }
 }
 
-/* `q_mean` is added with the rounding of f32, which is not in the unit; 1e-4 of the tolerance is about as much. */
-static void expect_scores(trial *t, const page_trial *p, const float *q, size_t n_q, const float *q_mean, size_t stride,
+/* Scores of the mean are added with the rounding of f32, which is not in the unit; 1e-4 of the tolerance is about as
+ * much. */
+static void expect_scores(trial *t, const page_trial *p, const float *q, size_t n_q, const float *mean, size_t stride,
                           output *scores)
 {
     const double rotated = p->code->bits == 0 ? 1 : sqrt((double)t->dim);
@@ -124,55 +129,12 @@ static void expect_scores(trial *t, const page_trial *p, const float *q, size_t 
     page_lengths(t, p, lengths);
     for (size_t i = 0; i < n_q; i++) {
         const double q_length = length_of(q + i * t->dim, t->dim) / rotated;
-        const double added = q_mean == NULL ? 0 : 1e-4 * fabs((double)q_mean[i]);
+        const double added = 1e-4 * q_length * norm_of(mean, t->dim) / rotated;
         for (size_t k = 0; k < p->n; k++) {
             scores->unit[i * stride + k] = q_length * lengths[k] / sqrt((double)t->dim) + added;
         }
     }
     expect(t, scores);
-}
-
-/* The scores of queries with a mean as long as the average key. */
-static float *draw_q_mean(trial *t, const float *q, size_t n_q)
-{
-    float *q_mean = input(t, "q_mean", n_q * sizeof *q_mean, sizeof *q_mean);
-    for (size_t i = 0; i < n_q; i++) {
-        q_mean[i] = (float)(norm_of(q + i * t->dim, t->dim) / sqrt((double)t->dim)) * draw_bell(t);
-    }
-    return q_mean;
-}
-
-void check_page_scores(trial *t)
-{
-    page_trial p;
-    if (!draw_page(t, TQ_PAGE_KEYS, &p)) {
-        return;
-    }
-    const size_t n_q = draw_page_queries(t);
-    const size_t stride = draw_stride(t, p.n);
-    const float *q = input_floats(t, "q", n_q * t->dim);
-    const float *q_mean = p.has_mean ? draw_q_mean(t, q, n_q) : NULL;
-    output *prepared = output_bytes(t, "prepared", TQ_PREPARED_BYTES, PAGE_ALIGNMENT);
-    output *scores = output_floats(t, "scores", matrix_floats(n_q, p.n, stride));
-    while (next_backend(t)) {
-        write_page(t, &p);
-        t->kernels->page_query(p.code, q, n_q, prepared->data);
-        TIMED(t, t->kernels->page_scores(p.code, prepared->data, n_q, q_mean, p.page->data, p.first, p.n, p.next,
-                                         scores->data, stride));
-    }
-    expect_scores(t, &p, q, n_q, q_mean, stride, scores);
-}
-
-/* Weights, [n_q, stride], none negative. */
-static const float *draw_weights(trial *t, size_t n_q, size_t n, size_t stride)
-{
-    float *w = input_matrix(t, "w", n_q, n, stride);
-    for (size_t i = 0; i < n_q; i++) {
-        for (size_t k = 0; k < n; k++) {
-            w[i * stride + k] = draw(t, 8) ? fabsf(w[i * stride + k]) : 0;
-        }
-    }
-    return w;
 }
 
 /* A mean of any length: halves whose scalar decoding is `mean`. */
@@ -186,6 +148,40 @@ static const uint8_t *draw_mean(trial *t, float *mean)
     tq_half_encode_scalar(mean, t->dim, halves);
     tq_half_decode_scalar(halves, t->dim, mean);
     return halves;
+}
+
+void check_page_scores(trial *t)
+{
+    page_trial p;
+    float mean[TQ_MAX_DIM] = {0};
+    if (!draw_page(t, TQ_PAGE_KEYS, &p)) {
+        return;
+    }
+    const size_t n_q = draw_page_queries(t);
+    const size_t stride = draw_stride(t, p.n);
+    const float *q = input_floats(t, "q", n_q * t->dim);
+    const uint8_t *halves = p.has_mean ? draw_mean(t, mean) : NULL;
+    output *prepared = output_bytes(t, "prepared", TQ_PREPARED_BYTES, PAGE_ALIGNMENT);
+    output *scores = output_floats(t, "scores", matrix_floats(n_q, p.n, stride));
+    while (next_backend(t)) {
+        write_page(t, &p);
+        t->kernels->page_query(p.code, q, n_q, prepared->data);
+        TIMED(t, t->kernels->page_scores(p.code, prepared->data, q, n_q, p.page->data, p.first, p.n, halves, p.next,
+                                         scores->data, stride));
+    }
+    expect_scores(t, &p, q, n_q, mean, stride, scores);
+}
+
+/* Weights, [n_q, stride], none negative. */
+static const float *draw_weights(trial *t, size_t n_q, size_t n, size_t stride)
+{
+    float *w = input_matrix(t, "w", n_q, n, stride);
+    for (size_t i = 0; i < n_q; i++) {
+        for (size_t k = 0; k < n; k++) {
+            w[i * stride + k] = draw(t, 8) ? fabsf(w[i * stride + k]) : 0;
+        }
+    }
+    return w;
 }
 
 /* Sets the units of sum i, and what it grows from. The mean is added with the rounding of f32, as in expect_scores. */

@@ -64,50 +64,21 @@ static bool draw_sums(trial *t, unsigned families, sums_trial *s)
     return true;
 }
 
-void check_lloyd_sum(trial *t)
-{
-    sums_trial s;
-    if (!draw_sums(t, t->bench != NULL ? LLOYD : LLOYD | PROD, &s)) {
-        return;
+/* `rows_are` is what the operation takes first, a code or a dimension. */
+#define SUM_CHECKER(operation, families, rows_are)                                                                     \
+    void check_##operation(trial *t)                                                                                   \
+    {                                                                                                                  \
+        sums_trial s;                                                                                                  \
+        if (!draw_sums(t, families, &s)) {                                                                             \
+            return;                                                                                                    \
+        }                                                                                                              \
+        while (next_backend(t)) {                                                                                      \
+            TIMED(t, t->kernels->operation(rows_are, s.w, s.w_stride, s.n_q, s.rows, s.n, s.sums->data));              \
+        }                                                                                                              \
+        expect(t, s.sums);                                                                                             \
     }
-    while (next_backend(t)) {
-        TIMED(t, t->kernels->lloyd_sum(s.code, s.w, s.w_stride, s.n_q, s.rows, s.n, s.sums->data));
-    }
-    expect(t, s.sums);
-}
 
-void check_trellis_sum(trial *t)
-{
-    sums_trial s;
-    if (!draw_sums(t, TRELLIS, &s)) {
-        return;
-    }
-    while (next_backend(t)) {
-        TIMED(t, t->kernels->trellis_sum(s.code, s.w, s.w_stride, s.n_q, s.rows, s.n, s.sums->data));
-    }
-    expect(t, s.sums);
-}
-
-void check_sign_sum(trial *t)
-{
-    sums_trial s;
-    if (!draw_sums(t, PROD, &s)) {
-        return;
-    }
-    while (next_backend(t)) {
-        TIMED(t, t->kernels->sign_sum(s.code, s.w, s.w_stride, s.n_q, s.rows, s.n, s.sums->data));
-    }
-    expect(t, s.sums);
-}
-
-void check_half_sum(trial *t)
-{
-    sums_trial s;
-    if (!draw_sums(t, HALVES, &s)) {
-        return;
-    }
-    while (next_backend(t)) {
-        TIMED(t, t->kernels->half_sum(t->dim, s.w, s.w_stride, s.n_q, s.rows, s.n, s.sums->data));
-    }
-    expect(t, s.sums);
-}
+SUM_CHECKER(lloyd_sum, t->bench != NULL ? LLOYD : LLOYD | PROD, s.code)
+SUM_CHECKER(trellis_sum, TRELLIS, s.code)
+SUM_CHECKER(sign_sum, PROD, s.code)
+SUM_CHECKER(half_sum, HALVES, t->dim)

@@ -4,6 +4,7 @@
  * status strings. */
 #include "support.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 /* A context that creation must not touch when it fails. */
@@ -149,6 +150,73 @@ static void test_backend_list(void **state)
     int usable = 77;
     assert_null(tq_backend_name(count, &usable));
     assert_null(tq_backend_name(SIZE_MAX, NULL));
+}
+
+static bool is_backend(const char *name)
+{
+    bool found = false;
+    for (size_t i = 0; i < tq_backend_count(); i++) {
+        found = found || strcmp(name, tq_backend_name(i, NULL)) == 0;
+    }
+    return found;
+}
+
+/* The backend that does `operation`; fails if there is no such operation. */
+static const char *backend_of(const tq_context *context, const char *operation)
+{
+    const char *backend = NULL;
+    const char *name = NULL;
+    for (size_t i = 0; (name = tq_context_operation(context, i, &backend)) != NULL; i++) {
+        if (strcmp(name, operation) == 0) {
+            return backend;
+        }
+    }
+    fail_msg("no operation %s", operation);
+    return NULL;
+}
+
+static void test_operations(void **state)
+{
+    (void)state;
+    tq_context_desc desc = plain_desc();
+    tq_context *context = open_context();
+    tq_context *scalar = NULL;
+    desc.backend = "scalar";
+    assert_status(tq_context_create(&desc, &scalar), TQ_OK);
+    size_t count = 0;
+    bool contributes = false;
+    const char *backend = NULL;
+    for (const char *name = NULL; (name = tq_context_operation(context, count, &backend)) != NULL; count++) {
+        assert_string_equal(name, tq_context_operation(context, count, NULL));
+        assert_true(is_backend(backend));
+        contributes = contributes || strcmp(backend, tq_context_backend(context)) == 0;
+        assert_string_equal(name, tq_context_operation(scalar, count, &backend));
+        assert_string_equal(backend, "scalar");
+    }
+    assert_true(contributes);
+    assert_true(count > 20);
+    backend = "kept";
+    assert_null(tq_context_operation(context, count, &backend));
+    assert_null(tq_context_operation(context, SIZE_MAX, &backend));
+    assert_null(tq_context_operation(NULL, 0, &backend));
+    assert_string_equal(backend, "kept");
+    tq_context_destroy(scalar);
+    tq_context_destroy(context);
+}
+
+/* AVX2 has nearly everything; its successor with other dot products has pages only. */
+static void test_operations_of_a_partial_backend(void **state)
+{
+    (void)state;
+    tq_context_desc desc = plain_desc();
+    tq_context *context = NULL;
+    desc.backend = "avxvnni";
+    if (tq_context_create(&desc, &context) != TQ_OK) {
+        skip();
+    }
+    assert_string_equal(backend_of(context, "page_scores"), "avxvnni");
+    assert_string_equal(backend_of(context, "lloyd_encode"), "avx2");
+    tq_context_destroy(context);
 }
 
 static void test_unknown_backend(void **state)
@@ -308,6 +376,8 @@ int main(void)
         cmocka_unit_test(test_half_an_allocator),
         cmocka_unit_test(test_flags),
         cmocka_unit_test(test_backend_list),
+        cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_operations_of_a_partial_backend),
         cmocka_unit_test(test_unknown_backend),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_description_is_copied),

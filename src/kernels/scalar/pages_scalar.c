@@ -36,11 +36,12 @@ void tq_page_query_scalar(const tq_code *code, const float *q, size_t n_q, void 
     memcpy(prepared, q, n_q * code->dim * sizeof *q);
 }
 
-void tq_page_scores_scalar(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,
-                           const uint8_t *page, size_t first, size_t n, const uint8_t *next, float *scores,
+void tq_page_scores_scalar(const tq_code *code, const void *prepared, const float *q, size_t n_q, const uint8_t *page,
+                           size_t first, size_t n, const uint8_t *mean, const uint8_t *next, float *scores,
                            size_t stride)
 {
-    const float *q = prepared;
+    float q_mean[TQ_PAGE_QUERIES];
+    (void)prepared;
     (void)next;
     const uint8_t *rows = page + first * code->row_bytes;
     if (code->bits == 0) {
@@ -50,9 +51,12 @@ void tq_page_scores_scalar(const tq_code *code, const void *prepared, size_t n_q
     } else {
         tq_lloyd_scores_scalar(code, q, n_q, rows, n, scores, stride);
     }
-    for (size_t k = 0; q_mean != NULL && k < n; k++) {
+    if (mean != NULL) {
+        tq_half_scores_scalar(code->dim, q, n_q, mean, 1, q_mean, 1);
+    }
+    for (size_t k = 0; mean != NULL && k < n; k++) {
         for (size_t i = 0; i < n_q && !is_uncentred(rows + k * code->row_bytes); i++) {
-            scores[i * stride + k] += q_mean[i];
+            scores[i * stride + k] += q_mean[i] / (float)code->dim;
         }
     }
 }

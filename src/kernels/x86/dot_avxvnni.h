@@ -7,19 +7,15 @@
 #include "compiler.h"
 
 #include <immintrin.h>
+#include <stdint.h>
 
 #define TQ_KERNEL(name) tq_##name##_avxvnni
 
-enum { DOT_EIGHT_BITS = 1 };
+enum { DOT_MOST = INT32_MAX };
 
 TQ_INLINE __m256i dot_bytes(__m256i sum, __m256i of_unsigned, __m256i of_signed)
 {
     return _mm256_dpbusd_avx_epi32(sum, of_unsigned, of_signed);
-}
-
-TQ_INLINE __m256i dot_words(__m256i sum, __m256i a, __m256i b)
-{
-    return _mm256_dpwssd_avx_epi32(sum, a, b);
 }
 
 #endif /* TQ_DOT_AVXVNNI_H */

@@ -19,7 +19,7 @@
 #define TQ_FIELDS_AVX2_H
 
 #include "compiler.h"
-#include "kernels/x86/levels_avx2.h"
+#include "kernels/x86/levels_x86.h"
 #include "kernels/x86/pages_x86.h"
 
 #include <immintrin.h>
@@ -27,8 +27,8 @@
 enum { FIELDS = 8, FIELD_BYTES = 32 };
 
 /* How many halves of blocks kernels work on at once, for each load of a query's integers: more do not fit the registers
- * with eight queries, or with the four tables of turbo4t. */
-#define TQ_HALVES(trellis, bits, n) (((n) == 8 || ((trellis) && (bits) == 4)) ? 1 : 2)
+ * with eight queries. */
+#define TQ_HALVES(n) ((n) == 8 ? 1 : 2)
 
 typedef struct tq_fields {
     __m256i index[4]; /* Lloyd-Max: the rows. Trellis: [field odd * 2 + field turned]. */

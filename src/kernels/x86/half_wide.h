@@ -5,14 +5,15 @@
  *     half_scores    for k, i: scores[i * stride + k] = sum over j: q[i * dim + j] * x[k * dim + j]
  *     half_sum       for k, i, j: sums[i * dim + j] += w[i * w_stride + k] * x[k * dim + j]
  *
- * A row is loaded and converted once for up to eight queries, and all sums of a tile stay in registers:
+ * A row is loaded and converted once for all queries of a tile, and all sums of a tile stay in registers:
  *
- *     scores    1, 2, 4 or 8 queries x up to 4 keys; one step takes WIDE coordinates of each
+ *     scores    1, 2 or 4 queries x up to 4 keys; one step takes WIDE coordinates of each
  *     sum       1, 2, 4 or 8 queries x up to 8 registers of coordinates; one step takes one key
  *
- * More queries, or a number that is none of these, are several tiles over a block of keys that stays in the cache. Each
- * row of a block prefetches its like in the next block. The tail, dim mod WIDE, is loaded in part; keys that fill no
- * tile go one by one. WITHIN 2e-6: sums are ordered as it suits, multiplications and additions fused. */
+ * Scores of eight queries x two keys would load ten registers for sixteen products, four x four load eight. More
+ * queries, or a number that is none of these, are several tiles over a block of keys that stays in the cache. Each row
+ * of a block prefetches its like in the next block. The tail, dim mod WIDE, is loaded in part; keys that fill no tile
+ * go one by one. WITHIN 2e-6: sums are ordered as it suits, multiplications and additions fused. */
 #ifndef TQ_HALF_WIDE_H
 #define TQ_HALF_WIDE_H
 
@@ -22,7 +23,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { MOST_QUERIES = 8, MOST_KEYS = 4, MOST_COLUMNS = 8, KEYS_IN_BLOCK = 32, CACHE_LINE = 64 };
+enum { MOST_SCORE_QUERIES = 4, MOST_QUERIES = 8, MOST_KEYS = 4, MOST_COLUMNS = 8, KEYS_IN_BLOCK = 32, CACHE_LINE = 64 };
 
 /* Where to read: n keys of a block, and how many of the block after it exist. */
 typedef struct key_block {
@@ -67,8 +68,8 @@ TQ_INLINE void score_step(size_t dim, const float *q, size_t n_q, const uint8_t 
 TQ_INLINE void score_tile(size_t dim, const float *q, size_t n_q, const uint8_t *rows, size_t n_keys, float *scores,
                           size_t stride)
 {
-    wide sums[MOST_QUERIES * MOST_KEYS];
-    float totals[MOST_QUERIES * MOST_KEYS];
+    wide sums[MOST_SCORE_QUERIES * MOST_KEYS];
+    float totals[MOST_SCORE_QUERIES * MOST_KEYS];
     for (size_t s = 0; s < (n_q * n_keys + 3) / 4 * 4; s++) {
         sums[s] = wide_all(0);
     }
@@ -116,22 +117,14 @@ TQ_APART void score_keys_4(size_t dim, const float *q, const key_block *block, f
     score_keys(dim, q, 4, block, scores, stride);
 }
 
-TQ_APART void score_keys_8(size_t dim, const float *q, const key_block *block, float *scores, size_t stride)
-{
-    score_keys(dim, q, 8, block, scores, stride);
-}
-
 void TQ_KERNEL(half_scores)(size_t dim, const float *q, size_t n_q, const uint8_t *rows, size_t n, float *scores,
                             size_t stride)
 {
     for (size_t k = 0; k < n; k += KEYS_IN_BLOCK) {
         const key_block block = block_at(rows, dim, n, k);
-        for (size_t i = 0; i < n_q; i += queries_of_tile(n_q - i, MOST_QUERIES)) {
+        for (size_t i = 0; i < n_q; i += queries_of_tile(n_q - i, MOST_SCORE_QUERIES)) {
             float *tile = scores + i * stride + k;
-            switch (queries_of_tile(n_q - i, MOST_QUERIES)) {
-            case 8:
-                score_keys_8(dim, q + i * dim, &block, tile, stride);
-                break;
+            switch (queries_of_tile(n_q - i, MOST_SCORE_QUERIES)) {
             case 4:
                 score_keys_4(dim, q + i * dim, &block, tile, stride);
                 break;

@@ -19,12 +19,12 @@ typedef struct tq_levels {
 static inline tq_levels tq_integer_levels(const tq_code *code)
 {
     static const int8_t k[4][32] = {
-        {-127, 127},
+        {-1, 1},
         {-90, -27, 27, 90},
         {-88, -55, -31, -10, 10, 31, 55, 88},
         {-104, -79, -62, -48, -36, -25, -15, -5, 5, 15, 25, 36, 48, 62, 79, 104},
     };
-    static const float step[4] = {0.797884561F / 127, 0.016781F, 0.024435F, 0.026169F};
+    static const float step[4] = {0.797884561F, 0.016781F, 0.024435F, 0.026169F};
     if (code->trellis.bits != 0) {
         return (tq_levels){code->trellis.k, code->trellis.step, 0.5F};
     }

@@ -10,7 +10,7 @@
  *
  *     s0 = u[t-1] ^ u[t-2] ^ u[t-4]        s1 = u[t] ^ u[t-5] ^ u[t-6]
  *
- * for eight fields at once, as bits are stored; the caller knows how to shift row 0 by coordinates. */
+ * for eight fields at once, as bits are stored; keys and values find these bits in different ways. */
 #ifndef TQ_OPERANDS_AVX512_H
 #define TQ_OPERANDS_AVX512_H
 
@@ -101,24 +101,15 @@ typedef struct block {
     __m512i high;        /* Trellis codes of 4 bits: the high bits of n. */
 } block;
 
-/* Row 0 of a trellis block, and as it was 1, 2, 4, 5 and 6 coordinates before. */
-typedef struct coded_bits {
-    __m512i u0, u1, u2, u4, u5, u6;
-} coded_bits;
-
-/* Merges subset bits with cell numbers. */
-TQ_INLINE block merge_trellis(unsigned bits, const coded_bits *u, const uint8_t *rows)
+/* Merges subset bits with cell numbers: even has s1 s0 of fields 0, 2, 4, 6, odd of fields 1, 3, 5, 7. */
+TQ_INLINE block merge_trellis(unsigned bits, __m512i even, __m512i odd, const uint8_t *rows)
 {
-    const __m512i s0 = xor3(u->u1, u->u2, u->u4);
-    const __m512i s1 = xor3(u->u0, u->u5, u->u6);
-    const __m512i even = select_bits(0x55, s0, _mm512_add_epi8(s1, s1)); /* s1 s0 of fields 0, 2, 4, 6. */
-    const __m512i odd = select_bits(0x55, _mm512_srli_epi16(s0, 1), s1); /* Of fields 1, 3, 5, 7. */
     const __m512i n_even = load_row(rows, 1);
     const __m512i n_odd = bits == 2 ? n_even : load_row(rows, 2);
     return (block){rows,
-                   {select_bits(0x33, even, n_even), select_bits(0xCC, even, n_even), select_bits(0x33, odd, n_odd),
-                    select_bits(0xCC, odd, n_odd)},
-                   bits == 4 ? load_row(rows, 3) : s0};
+                   {select_bits(0x33, even, n_even), select_bits(0x33, n_even, even), select_bits(0x33, odd, n_odd),
+                    select_bits(0x33, n_odd, odd)},
+                   bits == 4 ? load_row(rows, 3) : even};
 }
 
 TQ_INLINE __m512i trellis_operand(unsigned bits, const block *b, unsigned field, const __m512i *tables)

@@ -27,9 +27,9 @@ TQ_INLINE void add_field(size_t queries, const byte_table *high_table, const byt
         for (size_t i = 0; i < queries; i++) {
             const __m512i q_high = _mm512_set1_epi32(dwords[2 * i]);
             const __m512i q_low = _mm512_set1_epi32(dwords[2 * i + 1]);
-            sums->high[t][i] = _mm512_dpbusd_epi32(sums->high[t][i], high, q_high);
-            sums->low[t][i] = _mm512_dpbusd_epi32(sums->low[t][i], high, q_low);
-            sums->low[t][i] = _mm512_dpbusd_epi32(sums->low[t][i], low, q_high);
+            sums->high[t][i] = add_products(sums->high[t][i], high, q_high);
+            sums->low[t][i] = add_products(sums->low[t][i], high, q_low);
+            sums->low[t][i] = add_products(sums->low[t][i], low, q_high);
         }
     }
 }

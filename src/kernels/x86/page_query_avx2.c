@@ -2,9 +2,9 @@
  *
  * Queries become integers:
  *
- *     for i, for j: x[i][j] = 256 * rint(q[i][j] * 127 / max |q[i]|)          one row
- *                   x[i][j] = rint(q[i][j] * most / max |q[i]|)             two rows, words
- *                   x[i][j] = 256 high + low
+ *     for i, for j: x[i][j] = 128 * rint(q[i][j] * most / max |q[i]|)         one row
+ *                   x[i][j] = rint(q[i][j] * 128 * most / max |q[i]|)         two rows
+ *                   x[i][j] = 128 high + low
  *
  * and are laid out as page_query_avx2.h says. Plain loops: it is done once for many pages. */
 #include "kernels/x86/page_query_avx2.h"
@@ -14,18 +14,22 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    MOST_OF_BYTE = 127,
-    MOST_OF_ROWS = 256 * MOST_OF_BYTE,
-    WORDS_LIMIT = 1 << 24 /* Of dim times a word, so that products with levels add up in 32 bits. */
-};
+enum { MOST_OF_BYTE = 127 };
 
-/* A coordinate of more than this many rms makes a query exact. */
-static const float PEAK = 4.5F;
+/* A step of more than this many rms makes a query exact. */
+static const float MOST_STEP = 5.0F / 127;
 
 bool tq_page_query_is_integer(const tq_code *code)
 {
     return tq_page_is_tiled(code, TQ_PAGE_KEYS) && code->bits <= 4;
+}
+
+/* Byte b of field f of the blocks of keys belongs to this dimension. */
+static size_t dimension_at(size_t dim, size_t f, size_t b)
+{
+    const size_t block = f / 8 * TQ_KEY_DIMS;
+    const size_t step = block + TQ_KEY_DIMS <= dim ? 8 : 4; /* From one byte of the field to the next. */
+    return block + f % 8 + step * b;
 }
 
 static float largest_of(const float *q, size_t dim)
@@ -38,19 +42,38 @@ static float largest_of(const float *q, size_t dim)
     return largest;
 }
 
-static bool has_peak(const float *q, size_t dim)
+/* How a query becomes integers. Everything is relative to the largest coordinate, so that nothing overflows or
+ * vanishes. */
+typedef struct query_scale {
+    float largest;
+    float most; /* What the largest coordinate becomes. */
+    bool exact;
+} query_scale;
+
+static query_scale scale_of(const tq_code *code, tq_query_form form, const float *q)
 {
-    const float largest = largest_of(q, dim);
-    float sum = 0; /* Relative to the largest: squares neither overflow nor vanish. */
-    for (size_t j = 0; j < dim && largest > 0; j++) {
-        sum += (q[j] / largest) * (q[j] / largest);
+    query_scale scale = {largest_of(q, code->dim), MOST_OF_BYTE, false};
+    float sum = 0;
+    float pair = 0;
+    for (size_t f = 0; f < code->dim / 4 && scale.largest > 0; f++) {
+        for (size_t b = 0; b < 4; b += 2) {
+            const float x = q[dimension_at(code->dim, f, b)] / scale.largest;
+            const float y = q[dimension_at(code->dim, f, b + 1)] / scale.largest;
+            sum += x * x + y * y;
+            pair = fabsf(x + y) > pair ? fabsf(x + y) : pair;
+        }
     }
-    return (float)dim > PEAK * PEAK * sum && largest > 0;
+    if (pair * MOST_OF_BYTE > (float)form.most_of_pair) {
+        scale.most = (float)form.most_of_pair / pair;
+    }
+    const float most_step = MOST_STEP * scale.most;
+    scale.exact = (float)code->dim > most_step * most_step * sum && scale.largest > 0;
+    return scale;
 }
 
-static int32_t round_to(float x, float largest, int most)
+static int32_t round_to(float x, float largest, float most)
 {
-    return largest > 0 ? (int32_t)rintf(x / largest * (float)most) : 0;
+    return largest > 0 ? (int32_t)rintf(x / largest * most) : 0;
 }
 
 static int32_t *dword_at(tq_prepared *p, size_t f, size_t r)
@@ -59,14 +82,7 @@ static int32_t *dword_at(tq_prepared *p, size_t f, size_t r)
     return p->dwords + r / n * p->dwords_of_a_group + f * n + r % n;
 }
 
-/* x is for byte b of field f, in row r: words. */
-static void store_word(tq_prepared *p, size_t f, size_t b, size_t r, int32_t x)
-{
-    const int16_t word = (int16_t)x;
-    memcpy((char *)dword_at(p, 2 * f + b % 2, r) + b / 2 * sizeof word, &word, sizeof word);
-}
-
-/* The same for bytes. */
+/* x is for byte b of field f, in row r. */
 static void store_byte(tq_prepared *p, size_t f, size_t b, size_t r, int32_t x, int offset)
 {
     ((int8_t *)dword_at(p, f, r))[b] = (int8_t)x;
@@ -75,32 +91,23 @@ static void store_byte(tq_prepared *p, size_t f, size_t b, size_t r, int32_t x, 
 
 static void store_query(const tq_code *code, tq_query_form form, const float *q, size_t i, tq_prepared *p)
 {
-    const size_t dim = code->dim;
-    const bool one_row = !form.words && !has_peak(q, dim);
-    const int fitting = WORDS_LIMIT / (int)dim;
-    const int most = form.words && fitting < MOST_OF_ROWS ? fitting : MOST_OF_ROWS;
-    const float largest = largest_of(q, dim);
+    const query_scale scale = scale_of(code, form, q);
+    const float unit = scale.largest / scale.most / TQ_QUERY_RADIX * form.levels.step / (float)code->dim;
     int32_t sum = 0;
-    for (size_t f = 0; f < dim / 4; f++) {
-        const size_t block = f / 8 * TQ_KEY_DIMS;
-        const size_t step = block + TQ_KEY_DIMS <= dim ? 8 : 4; /* From one byte of the field to the next. */
+    for (size_t f = 0; f < code->dim / 4; f++) {
         for (size_t b = 0; b < 4; b++) {
-            const float y = q[block + f % 8 + step * b];
-            const int32_t x = one_row ? 256 * round_to(y, largest, MOST_OF_BYTE) : round_to(y, largest, most);
-            const int32_t high = (x + 128) >> 8;
+            const float y = q[dimension_at(code->dim, f, b)];
+            const int32_t x = scale.exact ? round_to(y, scale.largest, scale.most * TQ_QUERY_RADIX)
+                                          : TQ_QUERY_RADIX * round_to(y, scale.largest, scale.most);
+            const int32_t high = (x + TQ_QUERY_RADIX / 2) >> 7;
             sum += x;
-            if (form.words) {
-                store_word(p, f, b, i, x);
-                continue;
-            }
             store_byte(p, f, b, i * p->rows_of_a_query, high, form.offset);
             if (p->rows_of_a_query == 2) {
-                store_byte(p, f, b, 2 * i + 1, x - 256 * high, form.offset);
+                store_byte(p, f, b, 2 * i + 1, x - TQ_QUERY_RADIX * high, form.offset);
             }
         }
     }
-    const float unit = largest / (float)most * form.levels.step / (float)dim;
-    p->factor[i] = form.words || p->rows_of_a_query == 2 ? unit : 256 * unit;
+    p->factor[i] = p->rows_of_a_query == 2 ? unit : TQ_QUERY_RADIX * unit;
     p->bias[i] = unit * form.levels.half * (float)sum;
 }
 
@@ -109,15 +116,15 @@ void tq_page_query_round(const tq_code *code, tq_query_form form, const float *q
     tq_prepared *p = prepared;
     memset(p, 0, sizeof *p);
     p->rows_of_a_query = 1;
-    for (size_t i = 0; i < n_q && !form.words; i++) {
-        p->rows_of_a_query = has_peak(q + i * code->dim, code->dim) ? 2 : p->rows_of_a_query;
+    for (size_t i = 0; i < n_q; i++) {
+        p->rows_of_a_query = scale_of(code, form, q + i * code->dim).exact ? 2 : p->rows_of_a_query;
     }
     p->n_rows = n_q * p->rows_of_a_query;
     p->rows_of_a_group = 1;
     while (p->rows_of_a_group < p->n_rows && p->rows_of_a_group < TQ_QUERY_GROUP) {
         p->rows_of_a_group *= 2;
     }
-    p->dwords_of_a_group = code->dim / 4 * p->rows_of_a_group * (form.words ? 2 : 1);
+    p->dwords_of_a_group = code->dim / 4 * p->rows_of_a_group;
     const size_t n_groups = (p->n_rows + TQ_QUERY_GROUP - 1) / TQ_QUERY_GROUP;
     memset(p->dwords, 0, n_groups * p->dwords_of_a_group * sizeof *p->dwords);
     for (size_t i = 0; i < n_q; i++) {

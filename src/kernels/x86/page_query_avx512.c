@@ -75,7 +75,7 @@ static void round_query(const float *q, size_t dim, float largest, bool exact, r
     rounded->low_sum = _mm512_reduce_add_epi32(low_sum);
 }
 
-/* A row of bytes, in the order of operands: field k of block r has dimensions 32 r + 8 j + k (4 j in a half block). */
+/* A row of bytes, in the order of operands: field k of block r has dimensions 32 r + 8 j + k (4 j in a shared one). */
 static void store_row(tq_prepared_query *p, size_t dim, size_t row, const int8_t *plane, int32_t sum)
 {
     for (size_t o = 0; o < dim / 4; o++) {

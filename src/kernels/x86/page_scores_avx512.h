@@ -9,7 +9,7 @@
  *     VPDPBUSD       t0: += d0 q0 + d1 q1 + d2 q2 + d3 q3 | ...                       int32
  *
  * A function is made for each number of rows, so that sums stay in registers: with up to four rows those of 64 tokens
- * (16 registers), else of 32. Each line of the page is loaded once, and once for each it fetches a line of `ahead`. */
+ * (16 registers), else of 32. With each line of the page, a line of `ahead` is fetched. */
 #ifndef TQ_PAGE_SCORES_AVX512_H
 #define TQ_PAGE_SCORES_AVX512_H
 
@@ -37,14 +37,15 @@ extern tq_dots_function *const tq_lloyd_dots_avx512[4][TQ_MOST_ROWS];   /* For 1
 extern tq_dots_function *const tq_trellis_dots_avx512[3][TQ_MOST_ROWS]; /* For 2 to 4 bits. */
 extern tq_dots_function *const tq_byte_dots_avx512[TQ_MOST_ROWS / 2];   /* For pairs of rows. */
 
-/* sums[t][r] += operands of TILES blocks times the dwords of ROWS rows, for fields 0 .. fields - 1. */
-TQ_INLINE void multiply_blocks(kind_of_code kind, size_t rows, size_t tiles, unsigned fields, const block *blocks,
-                               const __m512i *tables, const int32_t *dwords, size_t stride,
+/* Fetches as many rows of `ahead`, and sums[t][r] += operands of TILES blocks times the dwords of ROWS rows. */
+TQ_INLINE void multiply_blocks(kind_of_code kind, size_t rows, size_t tiles, const block *blocks, const __m512i *tables,
+                               const int32_t *dwords, size_t stride, const uint8_t *ahead,
                                __m512i sums[TQ_KEY_TILES][TQ_MOST_ROWS])
 {
     TQ_UNROLL
-    for (unsigned k = 0; k < fields; k++) {
+    for (unsigned k = 0; k < 8; k++) {
         __m512i levels[TQ_KEY_TILES];
+        fetch_part(ahead, tiles * kind.bits, k, 8);
         TQ_UNROLL
         for (size_t t = 0; t < tiles; t++) {
             levels[t] = operand(kind, &blocks[t], k, tables);
@@ -54,10 +55,26 @@ TQ_INLINE void multiply_blocks(kind_of_code kind, size_t rows, size_t tiles, uns
             const __m512i q = _mm512_set1_epi32(dwords[k * stride + r]);
             TQ_UNROLL
             for (size_t t = 0; t < tiles; t++) {
-                sums[t][r] = _mm512_dpbusd_epi32(sums[t][r], levels[t], q);
+                sums[t][r] = add_products(sums[t][r], levels[t], q);
             }
         }
     }
 }
+
+/* From dots(bits, rows, work): a function for each number of rows, and a table of them. */
+#define TQ_DOTS(bits, rows)                                                                                            \
+    static void dots_##bits##_##rows(const tq_dots *work)                                                              \
+    {                                                                                                                  \
+        dots(bits, rows, work);                                                                                        \
+    }
+#define TQ_DOTS_OF(bits)                                                                                               \
+    TQ_DOTS(bits, 1)                                                                                                   \
+    TQ_DOTS(bits, 2)                                                                                                   \
+    TQ_DOTS(bits, 3) TQ_DOTS(bits, 4) TQ_DOTS(bits, 5) TQ_DOTS(bits, 6) TQ_DOTS(bits, 7) TQ_DOTS(bits, 8)
+#define TQ_DOTS_NAMES_OF(bits)                                                                                         \
+    {                                                                                                                  \
+        dots_##bits##_1, dots_##bits##_2, dots_##bits##_3, dots_##bits##_4, dots_##bits##_5, dots_##bits##_6,          \
+            dots_##bits##_7, dots_##bits##_8                                                                           \
+    }
 
 #endif /* TQ_PAGE_SCORES_AVX512_H */

@@ -12,8 +12,7 @@
  *     sums         t0              | t1              | ... | t7                    += four products
  *
  * so sums of different tokens never meet. Levels are made unsigned by an offset, which the start of each sum takes off
- * again. Where levels need all eight bits and dot_bytes has not as many, both sides are words, even bytes of the levels
- * first, then odd ones. The halves of levels, level = (k + half) step, are added in floats at the end.
+ * again. The halves of levels, level = (k + half) step, are added in floats at the end.
  *
  * Tiles of 16 tokens are computed whole; tokens outside of first .. first + n - 1 are not stored. With each tile a
  * quarter of the page `next` is fetched. Contract: within 2.5e-3 |q||k|. */
@@ -34,20 +33,6 @@ typedef struct shape {
     size_t halves; /* Of a tile of 16 tokens, at once: 1 or 2. */
 } shape;
 
-TQ_INLINE bool has_words(bool trellis, unsigned bits)
-{
-    return !DOT_EIGHT_BITS && trellis && bits == 4;
-}
-
-/* Eight bits of levels where the products have room for them; else seven, or words. */
-TQ_INLINE tq_query_form form_of(const tq_code *code)
-{
-    const bool words = has_words(code->trellis.bits != 0, code->bits);
-    return words            ? (tq_query_form){tq_integer_levels(code), 0, true}
-           : DOT_EIGHT_BITS ? (tq_query_form){tq_integer_levels(code), 128, false}
-                            : (tq_query_form){tq_small_levels(code), 64, false};
-}
-
 /* The subset bits of 32 dimensions: consecutive coded bits u[t] are consecutive bits of a dword; `before` has the
  * dwords of the 32 dimensions before. With v[t] = u[t] ^ u[t-1], they are v[t-1] ^ u[t-4] and u[t] ^ v[t-5]. */
 TQ_INLINE tq_subsets key_subsets(__m256i u, __m256i before)
@@ -66,34 +51,27 @@ typedef struct row_sums {
     __m256i sum[2][2]; /* [field odd][half] */
 } row_sums;
 
-/* Adds the products of field k of the halves with all rows; q has the rows' dwords for it. */
+/* Adds the products of field k of the halves with all rows; q has the rows' dwords. */
 TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tables, unsigned k, const int32_t *q,
                          row_sums *sums)
 {
     const size_t part = s.n_rows * s.halves <= (s.trellis ? 2 : 4) ? k % 2 : 0;
     for (size_t half = 0; half < s.halves; half++) {
         const __m256i levels = field_levels(s.trellis, s.bits, &fields[half], tables, k);
-        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(levels, 8), 8);
-        const __m256i odd = _mm256_srai_epi16(levels, 8);
         for (size_t r = 0; r < s.n_rows; r++) {
             __m256i *sum = &sums[r].sum[part][half];
-            if (has_words(s.trellis, s.bits)) {
-                *sum = in_order(dot_words(*sum, even, in_all_lanes(q + 2 * k * s.n_rows + r)));
-                *sum = in_order(dot_words(*sum, odd, in_all_lanes(q + (2 * k + 1) * s.n_rows + r)));
-            } else {
-                *sum = in_order(dot_bytes(*sum, levels, in_all_lanes(q + k * s.n_rows + r)));
-            }
+            *sum = in_order(dot_bytes(*sum, levels, in_all_lanes(q + r)));
         }
     }
 }
 
-/* Adds the fields of a block, or of the half block at the end. */
-TQ_INLINE void add_block(shape s, unsigned n_fields, const tq_fields *fields, const tq_tables *tables, const int32_t *q,
-                         row_sums *sums)
+/* Adds n_fields fields of a block from `first` on. */
+TQ_INLINE void add_fields(shape s, unsigned first, unsigned n_fields, const tq_fields *fields, const tq_tables *tables,
+                          const int32_t *q, row_sums *sums)
 {
     TQ_UNROLL
     for (unsigned k = 0; k < n_fields; k++) {
-        add_field(s, fields, tables, k, q, sums);
+        add_field(s, fields, tables, first + k, q + k * s.n_rows, sums);
     }
 }
 
@@ -129,15 +107,19 @@ TQ_INLINE void sum_tile(shape s, const scores_call *call, const tq_tables *table
                 fields[half] = lloyd_fields(s.bits, rows);
             }
         }
-        add_block(s, FIELDS, fields, tables, q, sums);
-        q += FIELDS * s.n_rows * (has_words(s.trellis, s.bits) ? 2U : 1U);
+        add_fields(s, 0, FIELDS, fields, tables, q, sums);
+        q += FIELDS * s.n_rows;
     }
-    if (!s.trellis && s.bits % 2 == 0 && code->dim % TQ_KEY_DIMS != 0) {
-        const uint8_t *last = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t) + at;
+    if (!s.trellis && code->dim % TQ_KEY_DIMS != 0) {
+        const uint8_t *shared = call->page + tq_key_block_at(code, code->dim / TQ_KEY_DIMS, t - t % 2) + at;
         for (size_t half = 0; half < s.halves; half++) {
-            fields[half] = lloyd_fields(s.bits / 2, last + half * FIELD_BYTES);
+            fields[half] = lloyd_fields(s.bits, shared + half * FIELD_BYTES);
         }
-        add_block(s, FIELDS / 2, fields, tables, q, sums);
+        if (t % 2 == 0) {
+            add_fields(s, 0, FIELDS / 2, fields, tables, q, sums);
+        } else {
+            add_fields(s, FIELDS / 2, FIELDS / 2, fields, tables, q, sums);
+        }
     }
     for (size_t r = 0; r < s.n_rows; r++) {
         for (size_t half = 0; half < s.halves; half++) {
@@ -155,7 +137,7 @@ TQ_INLINE void finish(const scores_call *call, size_t token, __m256i (*sums)[2],
         __m256 inner = _mm256_cvtepi32_ps(sums[i * p->rows_of_a_query][half]);
         if (p->rows_of_a_query == 2) {
             const __m256 low = _mm256_cvtepi32_ps(sums[2 * i + 1][half]);
-            inner = _mm256_fmadd_ps(inner, _mm256_set1_ps(256), low);
+            inner = _mm256_fmadd_ps(inner, _mm256_set1_ps(TQ_QUERY_RADIX), low);
         }
         inner = _mm256_fmadd_ps(inner, _mm256_set1_ps(p->factor[i]), _mm256_set1_ps(p->bias[i]));
         store_scores(call, &tokens, i, inner);
@@ -174,7 +156,7 @@ TQ_INLINE void fetch_quarter(const scores_call *call, size_t t)
 TQ_INLINE void scores_of(shape s, const scores_call *call)
 {
     const tq_prepared *p = call->prepared;
-    const tq_query_form form = form_of(call->code);
+    const tq_query_form form = tq_query_form_of(call->code, DOT_MOST);
     const tq_tables tables = make_tables(s.trellis, s.bits, form.levels.k, form.offset);
     for (size_t t = call->first / TQ_KEY_TOKENS; t * TQ_KEY_TOKENS < call->first + call->n; t++) {
         fetch_quarter(call, t);
@@ -197,7 +179,7 @@ typedef void scores_kernel(const scores_call *call);
 #define TQ_SCORES_KERNEL(trellis, bits, n_rows)                                                                        \
     TQ_APART void scores_##trellis##bits##n_rows(const scores_call *call)                                              \
     {                                                                                                                  \
-        scores_of((shape){trellis, bits, n_rows, TQ_HALVES(trellis, bits, n_rows)}, call);                             \
+        scores_of((shape){trellis, bits, n_rows, TQ_HALVES(n_rows)}, call);                                            \
     }
 #define TQ_SCORES_KERNELS(trellis, bits)                                                                               \
     TQ_SCORES_KERNEL(trellis, bits, 1)                                                                                 \
@@ -229,17 +211,24 @@ static scores_kernel *kernel_for(const tq_code *code, size_t n_rows)
 void TQ_KERNEL(page_query)(const tq_code *code, const float *q, size_t n_q, void *prepared)
 {
     if (tq_page_query_is_integer(code)) {
-        tq_page_query_round(code, form_of(code), q, n_q, prepared);
+        tq_page_query_round(code, tq_query_form_of(code, DOT_MOST), q, n_q, prepared);
     } else {
         tq_page_query_scalar(code, q, n_q, prepared);
     }
 }
 
-void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, size_t n_q, const float *q_mean,
-                            const uint8_t *page, size_t first, size_t n, const uint8_t *next, float *scores,
+void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, const float *q, size_t n_q, const uint8_t *page,
+                            size_t first, size_t n, const uint8_t *mean, const uint8_t *next, float *scores,
                             size_t stride)
 {
-    const scores_call call = {code, prepared, n_q, q_mean, page, first, n, next, scores, stride};
+    float q_mean[TQ_PAGE_QUERIES];
+    const scores_call call = {code, prepared, n_q, mean != NULL ? q_mean : NULL, page, first, n, next, scores, stride};
+    if (mean != NULL && tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
+        tq_half_scores_avx2(code->dim, q, n_q, mean, 1, q_mean, 1);
+        for (size_t i = 0; i < n_q; i++) {
+            q_mean[i] /= (float)code->dim;
+        }
+    }
     if (tq_page_query_is_integer(code)) {
         kernel_for(code, ((const tq_prepared *)prepared)->rows_of_a_group)(&call);
     } else if (tq_page_is_tiled(code, TQ_PAGE_KEYS)) {
@@ -247,7 +236,7 @@ void TQ_KERNEL(page_scores)(const tq_code *code, const void *prepared, size_t n_
     } else if (code->bits == 0) {
         tq_half_scores_avx2(code->dim, prepared, n_q, page + first * code->row_bytes, n, scores, stride);
     } else {
-        tq_page_scores_scalar(code, prepared, n_q, q_mean, page, first, n, next, scores, stride);
+        tq_page_scores_scalar(code, prepared, q, n_q, page, first, n, mean, next, scores, stride);
     }
 }
 

@@ -12,8 +12,8 @@
  *     weights      w0 w1 w2 w3     | w0 w1 w2 w3     | ... | w0 w1 w2 w3
  *     sums         j0              | j1              | ... | j7                    += four products
  *
- * Eight fields later the sums of 32 tokens become floats. Weights are unsigned bytes; they are words, and levels
- * widened to words, even bytes first, then odd ones, where levels need all eight bits and dot_bytes has not as many.
+ * Eight fields later the sums of 32 tokens become floats. Weights are unsigned bytes; where dot_bytes has no room for
+ * any two products, those of neighbouring tokens add up to 255 at most.
  *
  * Tiles of 32 tokens are computed whole; tokens outside of first .. first + n - 1 have weight 0. The same
  * places of the page `next` are fetched meanwhile. Contract: within 4e-3 of the largest weight times the root of n. */
@@ -27,7 +27,7 @@
 
 #include <string.h>
 
-enum { MOST_OF_BYTE = 255, MOST_OF_WORD = 32767 };
+enum { MOST_OF_BYTE = 255, MOST_LEVEL = 127 };
 
 /* What a kernel is compiled for: constants. */
 typedef struct shape {
@@ -37,25 +37,12 @@ typedef struct shape {
     size_t halves; /* Of a block, at once: 1 or 2. */
 } shape;
 
-/* Whether levels and weights are multiplied as words. */
-TQ_INLINE bool has_words(bool trellis, unsigned bits)
-{
-    return !DOT_EIGHT_BITS && trellis && bits == 4;
-}
-
-TQ_INLINE tq_levels levels_of(const tq_code *code)
-{
-    return DOT_EIGHT_BITS || has_words(code->trellis.bits != 0, code->bits) ? tq_integer_levels(code)
-                                                                            : tq_small_levels(code);
-}
-
-/* Weights of 32 tokens. Those of query i for tokens 4 k .. 4 k + 3 are dword [k * n + i], n as the kernel has it; of
- * words, tokens 4 k and 4 k + 2 are dword [2 k * n + i], the other two are dword [(2 k + 1) * n + i]. */
+/* Weights of 32 tokens. Those of query i for tokens 4 k .. 4 k + 3 are dword [k * n + i], n as the kernel has it. */
 typedef struct tile_weights {
     bool any;
     float unit[TQ_PAGE_QUERIES];    /* What an integer sum is multiplied with. */
     int32_t start[TQ_PAGE_QUERIES]; /* Of an integer sum: what the halves of levels add up to. */
-    int32_t dwords[2 * FIELDS * TQ_PAGE_QUERIES];
+    int32_t dwords[FIELDS * TQ_PAGE_QUERIES];
 } tile_weights;
 
 TQ_INLINE float largest_lane(__m256 x)
@@ -79,28 +66,18 @@ TQ_INLINE void store_bytes(const __m256i *integers, size_t n, int32_t *dwords)
     }
 }
 
-/* The same for words, two dwords for four tokens. */
-TQ_INLINE void store_words(const __m256i *integers, size_t n, int32_t *dwords)
+/* What must be a byte at most: a weight, or a weight and its neighbour's. Rounding both adds 1. */
+TQ_INLINE __m256 what_must_fit(__m256 w)
 {
-    for (size_t a = 0; a < QUARTERS; a++) {
-        const __m256i order = _mm256_setr_epi32(0, 2, 1, 3, 4, 6, 5, 7);
-        const __m256i ordered = _mm256_permutevar8x32_epi32(integers[a], order);
-        const __m256i words = _mm256_packs_epi32(ordered, ordered);
-        int32_t pairs[LANES];
-        _mm256_storeu_si256((void *)pairs, words);
-        dwords[4 * a * n] = pairs[0];
-        dwords[(4 * a + 1) * n] = pairs[1];
-        dwords[(4 * a + 2) * n] = pairs[4];
-        dwords[(4 * a + 3) * n] = pairs[5];
-    }
+    const bool any_pair_fits = 2 * MOST_OF_BYTE * MOST_LEVEL <= DOT_MOST;
+    return any_pair_fits ? w : _mm256_add_ps(w, _mm256_permute_ps(w, 0xB1));
 }
+_Static_assert((MOST_OF_BYTE + 1) * MOST_LEVEL <= DOT_MOST, "a pair of weights that add up to a byte must fit");
 
 /* The weights of tile h; n as the kernel has it. */
 TQ_APART void weigh(const sum_call *call, size_t n, size_t h, tile_weights *to)
 {
-    const bool words = has_words(call->code->trellis.bits != 0, call->code->bits);
-    const float most = words ? MOST_OF_WORD : MOST_OF_BYTE;
-    const tq_levels levels = levels_of(call->code);
+    const tq_levels levels = tq_integer_levels(call->code);
     const tile_scales scales = tile_scales_at(call, h);
     to->any = false;
     if (call->n_q < n) {
@@ -110,9 +87,11 @@ TQ_APART void weigh(const sum_call *call, size_t n, size_t h, tile_weights *to)
         __m256 w[QUARTERS];
         __m256i integers[QUARTERS];
         load_weights(call, &scales, i, h, w);
-        const float largest = largest_lane(_mm256_max_ps(_mm256_max_ps(w[0], w[1]), _mm256_max_ps(w[2], w[3])));
+        const __m256 low = _mm256_max_ps(what_must_fit(w[0]), what_must_fit(w[1]));
+        const __m256 high = _mm256_max_ps(what_must_fit(w[2]), what_must_fit(w[3]));
+        const float largest = largest_lane(_mm256_max_ps(low, high));
         const float lift = largest < 0x1p-100F ? 0x1p100F : 1; /* So that the quotient is finite. */
-        const __m256 per_unit = _mm256_set1_ps(largest > 0 ? most / (largest * lift) : 0);
+        const __m256 per_unit = _mm256_set1_ps(largest > 0 ? MOST_OF_BYTE / (largest * lift) : 0);
         __m256i total = _mm256_setzero_si256();
         for (size_t a = 0; a < QUARTERS; a++) {
             const __m256 lifted = _mm256_mul_ps(w[a], _mm256_set1_ps(lift));
@@ -120,13 +99,9 @@ TQ_APART void weigh(const sum_call *call, size_t n, size_t h, tile_weights *to)
             total = _mm256_add_epi32(total, integers[a]);
         }
         to->any = to->any || largest > 0;
-        to->unit[i] = largest / most * levels.step;
+        to->unit[i] = largest / MOST_OF_BYTE * levels.step;
         to->start[i] = (int32_t)(levels.half * sum_of_lanes(_mm256_cvtepi32_ps(total)));
-        if (words) {
-            store_words(integers, n, to->dwords + i);
-        } else {
-            store_bytes(integers, n, to->dwords + i);
-        }
+        store_bytes(integers, n, to->dwords + i);
     }
 }
 
@@ -157,16 +132,9 @@ TQ_INLINE void add_field(shape s, const tq_fields *fields, const tq_tables *tabl
 {
     for (size_t half = 0; half < s.halves; half++) {
         const __m256i levels = field_levels(s.trellis, s.bits, &fields[half], tables, k);
-        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(levels, 8), 8);
-        const __m256i odd = _mm256_srai_epi16(levels, 8);
         for (size_t i = 0; i < s.n_q; i++) {
             __m256i *sum = &integers[i][half];
-            if (has_words(s.trellis, s.bits)) {
-                *sum = in_order(dot_words(*sum, even, in_all_lanes(w + 2 * k * s.n_q + i)));
-                *sum = in_order(dot_words(*sum, odd, in_all_lanes(w + (2 * k + 1) * s.n_q + i)));
-            } else {
-                *sum = in_order(dot_bytes(*sum, in_all_lanes(w + k * s.n_q + i), levels));
-            }
+            *sum = in_order(dot_bytes(*sum, in_all_lanes(w + k * s.n_q + i), levels));
         }
     }
 }
@@ -209,7 +177,7 @@ TQ_INLINE void fetch(const sum_call *call, const uint8_t *block, unsigned n_rows
 TQ_INLINE void sum_of(shape s, const sum_call *call)
 {
     const size_t n_blocks = call->code->dim / TQ_VALUE_DIMS;
-    const tq_tables tables = make_tables(s.trellis, s.bits, levels_of(call->code).k, 0);
+    const tq_tables tables = make_tables(s.trellis, s.bits, tq_integer_levels(call->code).k, 0);
     for (size_t h = call->first / TQ_VALUE_TOKENS; h * TQ_VALUE_TOKENS < call->first + call->n; h++) {
         const uint8_t *block = call->page + tq_value_block_at(call->code, 0, h);
         uint8_t coded[4 * TQ_MAX_DIM + FIELD_BYTES];
@@ -235,7 +203,7 @@ typedef void sum_kernel(const sum_call *call);
 #define TQ_SUM_KERNEL(trellis, bits, n_q)                                                                              \
     TQ_APART void sum_##trellis##bits##n_q(const sum_call *call)                                                       \
     {                                                                                                                  \
-        sum_of((shape){trellis, bits, n_q, TQ_HALVES(trellis, bits, n_q)}, call);                                      \
+        sum_of((shape){trellis, bits, n_q, TQ_HALVES(n_q)}, call);                                                     \
     }
 #define TQ_SUM_KERNELS(trellis, bits)                                                                                  \
     TQ_SUM_KERNEL(trellis, bits, 1)                                                                                    \

@@ -25,9 +25,9 @@ TQ_INLINE void weighted_group(size_t n_q, const tq_weighted *work, const byte_ta
         for (size_t i = 0; i < n_q; i++) {
             const __m512i w_high = broadcast_weights(work->weights[i] + 4 * quad);
             const __m512i w_low = broadcast_weights(work->low_weights[i] + 4 * quad);
-            high_sums[i] = _mm512_dpbusd_epi32(high_sums[i], w_high, high);
-            low_sums[i] = _mm512_dpbusd_epi32(low_sums[i], w_high, low);
-            low_sums[i] = _mm512_dpbusd_epi32(low_sums[i], w_low, high);
+            high_sums[i] = add_products(high_sums[i], w_high, high);
+            low_sums[i] = add_products(low_sums[i], w_high, low);
+            low_sums[i] = add_products(low_sums[i], w_low, high);
         }
     }
     const __m512 mean = load_mean(work, group);
@@ -35,7 +35,7 @@ TQ_INLINE void weighted_group(size_t n_q, const tq_weighted *work, const byte_ta
     for (size_t i = 0; i < n_q; i++) {
         const __m512 whole = _mm512_fmadd_ps(_mm512_cvtepi32_ps(low_sums[i]), _mm512_set1_ps(1.0F / 256),
                                              _mm512_cvtepi32_ps(high_sums[i]));
-        add_to_sums(work, i, group, whole, mean);
+        add_to_sums(work, i, whole, mean, work->sums + i * work->code->dim + group * TQ_VALUE_DIMS);
     }
 }
 

@@ -78,10 +78,12 @@ static segment segment_at(const tq_code *code, tq_page_kind kind, size_t token, 
         return (segment){field, block, TQ_ROW_BYTES, i * TQ_VALUE_DIMS, 0};
     }
     const size_t r = i / FIELDS;
-    const unsigned field = (unsigned)(i % FIELDS);
-    const size_t at = tq_key_block_at(code, r, token / TQ_KEY_TOKENS) + QUAD * (token % TQ_KEY_TOKENS);
-    const size_t step = (r + 1) * TQ_KEY_DIMS <= code->dim ? 8 : 4;
-    return (segment){field, at, 4 * QUAD, r * TQ_KEY_DIMS + field, step};
+    const size_t t = token / TQ_KEY_TOKENS;
+    const bool shared = tq_key_block_is_shared(code, r);
+    const size_t second = shared ? t % 2 : 0; /* The second tile of a shared block. */
+    const size_t at = tq_key_block_at(code, r, t - second) + QUAD * (token % TQ_KEY_TOKENS);
+    const size_t dim = r * TQ_KEY_DIMS + i % FIELDS;
+    return (segment){(unsigned)(i % FIELDS + second * FIELDS / 2), at, 4 * QUAD, dim, shared ? 4 : 8};
 }
 
 /* Indices of four tokens: index[4 j + i] is dimension j of token i. Values have them in the order of their operands,

@@ -34,8 +34,9 @@
  *
  *     keys     for every 32 dimensions r, for every 16 tokens t: a block
  *                  field k, lane l, byte j = dimension 32 r + 8 j + k of token 16 t + l
- *              If dim is an odd multiple of 16, the last blocks are half blocks, fields 0 to 3 in bits / 2 rows:
- *                  field k, lane l, byte j = dimension 32 r + 4 j + k of token 16 t + l
+ *              If dim is an odd multiple of 16, two tiles share each of the last blocks, t even:
+ *                  field k, lane l, byte j = dimension 32 r + 4 j + k of token 16 t + l, k < 4
+ *                  field 4 + k, the same of token 16 (t + 1) + l
  *     values   for every 16 dimensions g, for every 32 tokens h: a block
  *                  field k, lane l, byte j = dimension 16 g + l of token 32 h + 4 k + j
  *
@@ -59,11 +60,11 @@ enum {
 };
 
 /* Whether pages of this code are laid out like this. All others are rows, which the scalar kernels read: halves,
- * dimensions that are no multiple of 16, and keys of an odd multiple of 16 in formats whose blocks have no halves. */
+ * dimensions that are no multiple of 16, and keys of an odd multiple of 16 in trellis codes, whose coded bits would not
+ * be consecutive in a shared block. */
 static inline bool tq_page_is_tiled(const tq_code *code, tq_page_kind kind)
 {
-    const bool halves = code->trellis.bits == 0 && code->bits % 2 == 0;
-    const size_t step = kind == TQ_PAGE_VALUES || halves ? 16 : TQ_KEY_DIMS;
+    const size_t step = kind == TQ_PAGE_VALUES || code->trellis.bits == 0 ? 16 : TQ_KEY_DIMS;
     return code->bits != 0 && code->dim % step == 0;
 }
 
@@ -73,11 +74,18 @@ static inline size_t tq_page_scales_at(const tq_code *code)
     return TQ_PAGE_TOKENS * code->dim * code->bits / 8;
 }
 
-/* Where the block of keys for dimensions 32 r and on, tokens 16 t and on, begins: it may be a half block. */
+/* Whether two tiles share the blocks of keys for dimensions 32 r and on. */
+static inline bool tq_key_block_is_shared(const tq_code *code, size_t r)
+{
+    return (r + 1) * TQ_KEY_DIMS > code->dim;
+}
+
+/* Where the block of keys for dimensions 32 r and on, tokens 16 t and on, begins; or the second half of a shared one,
+ * field 4, if t is odd and bits are even. */
 static inline size_t tq_key_block_at(const tq_code *code, size_t r, size_t t)
 {
-    const size_t rows = (r + 1) * TQ_KEY_DIMS <= code->dim ? code->bits : code->bits / 2;
-    return TQ_ROW_BYTES * (r * TQ_KEY_TILES * code->bits + t * rows);
+    const size_t rows = tq_key_block_is_shared(code, r) ? t * code->bits / 2 : t * code->bits;
+    return TQ_ROW_BYTES * (r * TQ_KEY_TILES * code->bits + rows);
 }
 
 /* Where the block of values for dimensions 16 g and on, tokens 32 h and on, begins. */
