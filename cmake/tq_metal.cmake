@@ -12,7 +12,7 @@ add_custom_command(OUTPUT ${metal_embedded}/kernels.metal ${metal_embedded}/kern
     DEPENDS ${PROJECT_SOURCE_DIR}/cmake/tq_embed_metal.cmake ${metal_kernels} ${metal_headers} VERBATIM)
 add_custom_target(metal_embedded ALL DEPENDS ${metal_embedded}/kernels.metal)
 
-add_library(turboquant_metal STATIC EXCLUDE_FROM_ALL src/device.c ${metal_dir}/launch_metal.c)
+add_library(turboquant_metal STATIC EXCLUDE_FROM_ALL ${metal_dir}/gpu_metal.c ${metal_dir}/launch_metal.c)
 target_include_directories(turboquant_metal PUBLIC include src)
 target_link_libraries(turboquant_metal PRIVATE tq_warnings)
 if(APPLE)

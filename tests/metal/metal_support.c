@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-tq_device *metal_device;
+tq_gpu *metal_device;
 const tq_context *scalar_context;
 
 const tq_format METAL_FORMATS[] = {TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO2,  TQ_FORMAT_TURBO3,  TQ_FORMAT_TURBO4,
@@ -22,7 +22,7 @@ bool is_metal_walked(size_t format_index, size_t dim_index)
 }
 
 enum { MOST_SLICES = 32 };
-static tq_device_memory *held[MOST_SLICES];
+static tq_gpu_memory *held[MOST_SLICES];
 static size_t n_held;
 
 void metal_assert_ok(tq_status status, const char *call, const char *file, int line)
@@ -33,38 +33,38 @@ void metal_assert_ok(tq_status status, const char *call, const char *file, int l
     }
 }
 
-tq_device_slice metal_room(size_t bytes)
+tq_gpu_slice metal_room(size_t bytes)
 {
-    tq_device_memory *memory = NULL;
+    tq_gpu_memory *memory = NULL;
     assert_true(n_held < MOST_SLICES);
-    assert_device(tq_device_alloc(metal_device, bytes, &memory));
+    assert_device(tq_gpu_alloc(metal_device, bytes, &memory));
     held[n_held++] = memory;
-    return (tq_device_slice){memory, 0};
+    return (tq_gpu_slice){memory, 0};
 }
 
-tq_device_slice metal_copy(const void *data, size_t bytes)
+tq_gpu_slice metal_copy(const void *data, size_t bytes)
 {
-    const tq_device_slice slice = metal_room(bytes);
-    assert_device(tq_device_upload(metal_device, slice.memory, 0, data, bytes));
+    const tq_gpu_slice slice = metal_room(bytes);
+    assert_device(tq_gpu_upload(metal_device, slice.memory, 0, data, bytes));
     return slice;
 }
 
-tq_device_slice metal_code(const tq_codec *codec)
+tq_gpu_slice metal_code(const tq_codec *codec)
 {
     tq_metal_code code;
     assert_status(tq_metal_code_init(&code, codec), TQ_OK);
     return metal_copy(&code, sizeof code);
 }
 
-void metal_read(tq_device_slice slice, void *data, size_t bytes)
+void metal_read(tq_gpu_slice slice, void *data, size_t bytes)
 {
-    assert_device(tq_device_download(metal_device, slice.memory, slice.at, data, bytes));
+    assert_device(tq_gpu_download(metal_device, slice.memory, slice.at, data, bytes));
 }
 
 void metal_free_all(void)
 {
     while (n_held > 0) {
-        tq_device_free(metal_device, held[--n_held]);
+        tq_gpu_free(metal_device, held[--n_held]);
     }
 }
 

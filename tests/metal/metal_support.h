@@ -9,7 +9,7 @@
 #include "kernels/metal/launch_metal.h"
 
 /* The device, and a context of the scalar backend to compare with; opened by main. */
-extern tq_device *metal_device;
+extern tq_gpu *metal_device;
 extern const tq_context *scalar_context;
 
 /* Formats with kernels, and dimensions that are walked. */
@@ -25,10 +25,10 @@ bool is_metal_walked(size_t format_index, size_t dim_index);
 void metal_assert_ok(tq_status status, const char *call, const char *file, int line);
 
 /* Device memory with these bytes; with uninitialised ones. Freed by metal_free_all. */
-tq_device_slice metal_copy(const void *data, size_t bytes);
-tq_device_slice metal_room(size_t bytes);
-tq_device_slice metal_code(const tq_codec *codec);
-void metal_read(tq_device_slice slice, void *data, size_t bytes);
+tq_gpu_slice metal_copy(const void *data, size_t bytes);
+tq_gpu_slice metal_room(size_t bytes);
+tq_gpu_slice metal_code(const tq_codec *codec);
+void metal_read(tq_gpu_slice slice, void *data, size_t bytes);
 void metal_free_all(void);
 int metal_teardown(void **state); /* Does that, also after a failure. */
 

@@ -182,7 +182,7 @@ static uint32_t pool_page(size_t seq, size_t page)
     return (uint32_t)(SEQS * PAGES - 1 - (seq * PAGES + page));
 }
 
-static tq_device_slice make_table(void)
+static tq_gpu_slice make_table(void)
 {
     uint32_t table[SEQS * PAGES];
     for (size_t i = 0; i < SEQS * PAGES; i++) {
@@ -192,7 +192,7 @@ static tq_device_slice make_table(void)
 }
 
 /* Appends the encoded tokens of a sequence, and puts the means of its pages there. */
-static void append_seq(const layer *l, const tq_metal_layer *shape, size_t seq, tq_device_slice pages)
+static void append_seq(const layer *l, const tq_metal_layer *shape, size_t seq, tq_gpu_slice pages)
 {
     const uint32_t n = l->lengths[seq].n_encoded;
     uint8_t *rows[2];
@@ -221,8 +221,8 @@ static void append_seq(const layer *l, const tq_metal_layer *shape, size_t seq, 
         const int values = (int)i % 2;
         const size_t at = (pool_page(seq, page) * HEADS + head) * record +
                           2 * (size_t)tq_metal_mean_at(shape->k_format, shape->dim, values);
-        assert_device(tq_device_upload(metal_device, pages.memory, at,
-                                       l->sides[seq][head][values]->means + page * l->dim, l->dim * sizeof(uint16_t)));
+        assert_device(tq_gpu_upload(metal_device, pages.memory, at, l->sides[seq][head][values]->means + page * l->dim,
+                                    l->dim * sizeof(uint16_t)));
     }
     free(rows[0]);
     free(rows[1]);
@@ -237,7 +237,7 @@ static void put_exact(const layer *l, size_t seq, size_t head, size_t first, siz
     }
 }
 
-static tq_device_slice make_exact(const layer *l)
+static tq_gpu_slice make_exact(const layer *l)
 {
     const size_t head_halves = 2 * P * l->dim;
     const size_t bytes = SEQS * PAGES * HEADS * head_halves * sizeof(uint16_t);
@@ -247,17 +247,17 @@ static tq_device_slice make_exact(const layer *l)
         const size_t page = i / HEADS % PAGES;
         put_exact(l, seq, i % HEADS, page * P, P, exact + (pool_page(seq, page) * HEADS + i % HEADS) * head_halves);
     }
-    const tq_device_slice slice = metal_copy(exact, bytes);
+    const tq_gpu_slice slice = metal_copy(exact, bytes);
     free(exact);
     return slice;
 }
 
-static tq_device_slice make_sinks(const layer *l)
+static tq_gpu_slice make_sinks(const layer *l)
 {
     static uint16_t sinks[SEQS * HEADS * 2 * SINKS * TQ_METAL_MAX_DIM];
     const size_t head_halves = 2 * (size_t)l->args.n_sinks * l->dim;
     if (head_halves == 0) {
-        return (tq_device_slice){NULL, 0};
+        return (tq_gpu_slice){NULL, 0};
     }
     for (size_t i = 0; i < SEQS * HEADS; i++) {
         put_exact(l, i / HEADS, i % HEADS, 0, l->args.n_sinks, sinks + i * head_halves);
@@ -272,7 +272,7 @@ static void check_layer(const layer *l)
     const size_t record = 2 * (size_t)tq_metal_record_words(shape.k_format, shape.v_format, shape.dim);
     static float got[SEQS * HEADS * MOST_GROUP * TQ_METAL_MAX_DIM];
     static float got_lse[SEQS * HEADS * MOST_GROUP];
-    const tq_device_slice pages = metal_room(SEQS * PAGES * HEADS * record);
+    const tq_gpu_slice pages = metal_room(SEQS * PAGES * HEADS * record);
     for (size_t seq = 0; seq < SEQS; seq++) {
         append_seq(l, &shape, seq, pages);
     }
@@ -293,7 +293,7 @@ static void check_layer(const layer *l)
         attention.sink_logits = metal_copy(l->sink_logits, sizeof l->sink_logits);
     }
     assert_device(tq_metal_attend(metal_device, &shape, &attention));
-    assert_device(tq_device_wait(metal_device));
+    assert_device(tq_gpu_wait(metal_device));
     metal_read(attention.out, got, rows * l->dim * sizeof *got);
     metal_read(attention.lse, got_lse, rows * sizeof *got_lse);
     for (size_t row = 0; row < rows; row++) {

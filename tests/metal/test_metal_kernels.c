@@ -117,7 +117,7 @@ static void check_encode(struct rng *rng, const tq_codec *codec, uint32_t n)
     static uint8_t got[sizeof expected];
     fill_vectors(rng, codec, x, n);
     assert_status(tq_encode(codec, x, TQ_DTYPE_F32, 0, n, expected, bytes), TQ_OK);
-    const tq_device_slice rows = metal_room(bytes);
+    const tq_gpu_slice rows = metal_room(bytes);
     assert_device(
         tq_metal_encode(metal_device, &codec->desc, metal_code(codec), metal_copy(x, n * dim * sizeof *x), n, rows));
     metal_read(rows, got, bytes);
@@ -156,7 +156,7 @@ static void check_decode(struct rng *rng, const tq_codec *codec, uint32_t n)
     static float got[MOST_ROWS * TQ_METAL_MAX_DIM];
     fill_rows(rng, codec, rows, n);
     assert_status(tq_decode(codec, rows, bytes, n, expected, TQ_DTYPE_F32, 0), TQ_OK);
-    const tq_device_slice x = metal_room(n * dim * sizeof *got);
+    const tq_gpu_slice x = metal_room(n * dim * sizeof *got);
     assert_device(tq_metal_decode(metal_device, &codec->desc, metal_code(codec), metal_copy(rows, bytes), n, x));
     metal_read(x, got, n * dim * sizeof *got);
     for (size_t i = 0; i < n * dim; i++) {
@@ -173,7 +173,7 @@ static void check_rotate(struct rng *rng, const tq_codec *codec, uint32_t n)
     static float x[MOST_ROWS * TQ_METAL_MAX_DIM];
     static float got[MOST_ROWS * TQ_METAL_MAX_DIM];
     rng_fill_gauss(rng, x, n * dim);
-    const tq_device_slice y = metal_room(n * dim * sizeof *x);
+    const tq_gpu_slice y = metal_room(n * dim * sizeof *x);
     assert_device(
         tq_metal_rotate(metal_device, &codec->desc, metal_code(codec), metal_copy(x, n * dim * sizeof *x), n, y));
     metal_read(y, got, n * dim * sizeof *x);
@@ -203,7 +203,7 @@ static void check_scores(struct rng *rng, const tq_codec *codec, uint32_t n_q, u
         tq_rotate_vector(codec, q + i * dim, rotated + i * dim);
     }
     assert_status(tq_attention_scores(codec, q, TQ_DTYPE_F32, 0, n_q, rows, bytes, n, 0.125F, expected, stride), TQ_OK);
-    const tq_device_slice scores = metal_copy(zeros, n_q * stride * sizeof *zeros);
+    const tq_gpu_slice scores = metal_copy(zeros, n_q * stride * sizeof *zeros);
     assert_device(tq_metal_scores(metal_device, &codec->desc, metal_code(codec),
                                   metal_copy(rotated, n_q * dim * sizeof *q), metal_copy(rows, bytes), args, scores));
     metal_read(scores, got, n_q * stride * sizeof *got);
@@ -257,7 +257,7 @@ static void test_many_scores(void **state)
     rng_fill_gauss(&rng, q, DIM);
     tq_rotate_vector(codec, q, rotated);
     assert_status(tq_attention_scores(codec, q, TQ_DTYPE_F32, 0, 1, rows, N * row, N, 1, expected, N), TQ_OK);
-    const tq_device_slice scores = metal_room(sizeof got);
+    const tq_gpu_slice scores = metal_room(sizeof got);
     assert_device(tq_metal_scores(metal_device, &codec->desc, metal_code(codec), metal_copy(rotated, sizeof rotated),
                                   metal_copy(rows, N * row), (tq_metal_scores_args){N, 1, N, 1}, scores));
     metal_read(scores, got, sizeof got);
@@ -275,28 +275,28 @@ static void test_wrong_buffers(void **state)
     (void)state;
     tq_launch launch = {.kernel = tq_metal_append_kernel, .groups = {1, 1, 1}, .threads = TQ_METAL_SIMD};
     const tq_metal_append_args args = {1, 1};
-    const tq_device_slice room = metal_room(1);
+    const tq_gpu_slice room = metal_room(1);
     launch.args = &args;
     launch.args_bytes = sizeof args;
     launch.n_buffers = TQ_APPEND_PAGES + 1;
     for (unsigned i = 1; i < launch.n_buffers - 1; i++) { /* All but the last. */
         launch.buffers[i] = room;
     }
-    assert_status(tq_device_launch(metal_device, &launch), TQ_ERR_INVALID_ARGUMENT);
+    assert_status(tq_gpu_launch(metal_device, &launch), TQ_ERR_INVALID_ARGUMENT);
     launch.buffers[TQ_APPEND_PAGES] = room; /* And one too many. */
     launch.buffers[launch.n_buffers++] = room;
-    assert_status(tq_device_launch(metal_device, &launch), TQ_ERR_INVALID_ARGUMENT);
+    assert_status(tq_gpu_launch(metal_device, &launch), TQ_ERR_INVALID_ARGUMENT);
 }
 #endif
 
-static tq_device *open_device(int argc, char **argv)
+static tq_gpu *open_device(int argc, char **argv)
 {
 #if defined(__APPLE__)
     (void)argc;
     (void)argv;
-    tq_device *device = NULL;
+    tq_gpu *device = NULL;
     char problem[256];
-    if (tq_metal_device_open(&scalar_context->allocator, &device, problem, sizeof problem) != TQ_OK) {
+    if (tq_metal_gpu_open(&scalar_context->allocator, &device, problem, sizeof problem) != TQ_OK) {
         print_error("%s\n", problem);
     }
     return device;
@@ -332,7 +332,7 @@ int main(int argc, char **argv)
         return 77; /* Skipped: no GPU here. */
     }
     const int failed = cmocka_run_group_tests(tests, NULL, NULL) + run_attention_tests();
-    tq_device_destroy(metal_device);
+    tq_gpu_destroy(metal_device);
     tq_context_destroy(context);
     return failed == 0 ? 0 : 1;
 }

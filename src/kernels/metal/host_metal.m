@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * device.h on Metal. Memory is shared between the processor and the GPU. Launches are collected in one command buffer,
- * whose kernels run one after the other, until somebody waits. Kernels are compiled from source when the device is
- * opened, and specialised when they are first launched with new constants. */
+ * gpu_metal.h on Metal. Memory is shared between the processor and the GPU. Launches are collected in one command
+ * buffer, whose kernels run one after the other, until somebody waits. Kernels are compiled from source when the device
+ * is opened, and specialised when they are first launched with new constants. */
 #include "kernels/metal/host_metal.h"
 
 #import <Foundation/Foundation.h>
@@ -30,22 +30,22 @@ extern const char tq_metal_source[]; /* Made by cmake/tq_embed_metal.cmake. */
 
 /* `state` and `buffer` own what they point to. */
 typedef struct metal_device {
-    tq_device base;
+    tq_gpu base;
     const tq_allocator *allocator;
     void *state;
 } metal_device;
 
 typedef struct metal_memory {
-    tq_device_memory base;
+    tq_gpu_memory base;
     void *buffer;
 } metal_memory;
 
-static TQMetalState *state_of(const tq_device *device)
+static TQMetalState *state_of(const tq_gpu *device)
 {
     return (__bridge TQMetalState *)((const metal_device *)device)->state;
 }
 
-static id<MTLBuffer> buffer_of(const tq_device_memory *memory)
+static id<MTLBuffer> buffer_of(const tq_gpu_memory *memory)
 {
     return (__bridge id<MTLBuffer>)((const metal_memory *)memory)->buffer;
 }
@@ -59,14 +59,14 @@ static const char *sentence_of(NSError *error)
 /* --- memory --------------------------------------------------------------------------------------------------------
  */
 
-static tq_status make_memory(tq_device *device, id<MTLBuffer> buffer, size_t bytes, tq_device_memory **memory)
+static tq_status make_memory(tq_gpu *device, id<MTLBuffer> buffer, size_t bytes, tq_gpu_memory **memory)
 {
     metal_memory *made = NULL;
     if (buffer != nil) {
         made = tq_allocate(((metal_device *)device)->allocator, 1, sizeof *made);
     }
     if (made == NULL) {
-        return tq_device_fail(device, TQ_ERR_OUT_OF_MEMORY, "Metal: out of memory for a buffer");
+        return tq_gpu_fail(device, TQ_ERR_OUT_OF_MEMORY, "Metal: out of memory for a buffer");
     }
     made->base.bytes = bytes;
     made->buffer = (void *)CFBridgingRetain(buffer);
@@ -74,7 +74,7 @@ static tq_status make_memory(tq_device *device, id<MTLBuffer> buffer, size_t byt
     return TQ_OK;
 }
 
-static tq_status metal_alloc(tq_device *device, size_t bytes, tq_device_memory **memory)
+static tq_status metal_alloc(tq_gpu *device, size_t bytes, tq_gpu_memory **memory)
 {
     @autoreleasepool {
         id<MTLBuffer> buffer = [state_of(device).device newBufferWithLength:bytes options:MTLResourceStorageModeShared];
@@ -83,7 +83,7 @@ static tq_status metal_alloc(tq_device *device, size_t bytes, tq_device_memory *
 }
 
 /* Whole pages of the system's can be used where they are. */
-static tq_status metal_wrap(tq_device *device, void *data, size_t bytes, tq_device_memory **memory)
+static tq_status metal_wrap(tq_gpu *device, void *data, size_t bytes, tq_gpu_memory **memory)
 {
     const size_t page = (size_t)getpagesize();
     if ((uintptr_t)data % page != 0 || bytes % page != 0) {
@@ -98,7 +98,7 @@ static tq_status metal_wrap(tq_device *device, void *data, size_t bytes, tq_devi
     }
 }
 
-static void metal_free(tq_device *device, tq_device_memory *memory)
+static void metal_free(tq_gpu *device, tq_gpu_memory *memory)
 {
     CFRelease(((metal_memory *)memory)->buffer);
     tq_release(((metal_device *)device)->allocator, memory);
@@ -107,7 +107,7 @@ static void metal_free(tq_device *device, tq_device_memory *memory)
 /* --- running -------------------------------------------------------------------------------------------------------
  */
 
-static tq_status metal_wait(tq_device *device)
+static tq_status metal_wait(tq_gpu *device)
 {
     @autoreleasepool {
         TQMetalState *state = state_of(device);
@@ -123,11 +123,11 @@ static tq_status metal_wait(tq_device *device)
         if (commands.status == MTLCommandBufferStatusCompleted) {
             return TQ_OK;
         }
-        return tq_device_fail(device, TQ_ERR_BACKEND, sentence_of(commands.error));
+        return tq_gpu_fail(device, TQ_ERR_BACKEND, sentence_of(commands.error));
     }
 }
 
-static tq_status metal_upload(tq_device *device, tq_device_memory *to, size_t at, const void *from, size_t bytes)
+static tq_status metal_upload(tq_gpu *device, tq_gpu_memory *to, size_t at, const void *from, size_t bytes)
 {
     const tq_status status = metal_wait(device);
     if (status == TQ_OK) {
@@ -136,7 +136,7 @@ static tq_status metal_upload(tq_device *device, tq_device_memory *to, size_t at
     return status;
 }
 
-static tq_status metal_download(tq_device *device, const tq_device_memory *from, size_t at, void *to, size_t bytes)
+static tq_status metal_download(tq_gpu *device, const tq_gpu_memory *from, size_t at, void *to, size_t bytes)
 {
     const tq_status status = metal_wait(device);
     if (status == TQ_OK) {
@@ -146,7 +146,7 @@ static tq_status metal_download(tq_device *device, const tq_device_memory *from,
 }
 
 /* The kernel for these constants; nil, with the sentence set, if it cannot be had. */
-static id<MTLComputePipelineState> make_pipeline(tq_device *device, const tq_launch *launch)
+static id<MTLComputePipelineState> make_pipeline(tq_gpu *device, const tq_launch *launch)
 {
     TQMetalState *state = state_of(device);
     NSError *error = nil;
@@ -161,12 +161,12 @@ static id<MTLComputePipelineState> make_pipeline(tq_device *device, const tq_lau
         pipeline = [state.device newComputePipelineStateWithFunction:function error:&error];
     }
     if (pipeline == nil) {
-        tq_device_fail(device, TQ_ERR_BACKEND, sentence_of(error));
+        tq_gpu_fail(device, TQ_ERR_BACKEND, sentence_of(error));
     }
     return pipeline;
 }
 
-static id<MTLComputePipelineState> find_pipeline(tq_device *device, const tq_launch *launch)
+static id<MTLComputePipelineState> find_pipeline(tq_gpu *device, const tq_launch *launch)
 {
     TQMetalState *state = state_of(device);
     NSMutableString *key = [NSMutableString stringWithFormat:@"%u", launch->kernel];
@@ -181,21 +181,21 @@ static id<MTLComputePipelineState> find_pipeline(tq_device *device, const tq_lau
     return pipeline;
 }
 
-static tq_status begin_commands(tq_device *device)
+static tq_status begin_commands(tq_gpu *device)
 {
     TQMetalState *state = state_of(device);
     if (state.commands == nil) {
         id<MTLCommandBuffer> commands = [state.queue commandBuffer];
         state.encoder = [commands computeCommandEncoder];
         if (state.encoder == nil) {
-            return tq_device_fail(device, TQ_ERR_BACKEND, "Metal gives no command encoder");
+            return tq_gpu_fail(device, TQ_ERR_BACKEND, "Metal gives no command encoder");
         }
         state.commands = commands;
     }
     return TQ_OK;
 }
 
-static tq_status metal_launch(tq_device *device, const tq_launch *launch)
+static tq_status metal_launch(tq_gpu *device, const tq_launch *launch)
 {
     @autoreleasepool {
         TQMetalState *state = state_of(device);
@@ -206,8 +206,8 @@ static tq_status metal_launch(tq_device *device, const tq_launch *launch)
         if (pipeline.threadExecutionWidth != TQ_METAL_SIMD ||
             pipeline.maxTotalThreadsPerThreadgroup < launch->threads ||
             state.device.maxThreadgroupMemoryLength < launch->shared_bytes) {
-            return tq_device_fail(device, TQ_ERR_UNSUPPORTED,
-                                  "Metal: this GPU has too small threadgroups for the kernels, or odd simdgroups");
+            return tq_gpu_fail(device, TQ_ERR_UNSUPPORTED,
+                               "Metal: this GPU has too small threadgroups for the kernels, or odd simdgroups");
         }
         const tq_status status = begin_commands(device);
         if (status != TQ_OK) {
@@ -219,7 +219,7 @@ static tq_status metal_launch(tq_device *device, const tq_launch *launch)
             [encoder setBytes:launch->args length:launch->args_bytes atIndex:TQ_AT_ARGS];
         }
         for (unsigned i = TQ_AT_ARGS + 1; i < launch->n_buffers; i++) {
-            const tq_device_slice *slice = &launch->buffers[i];
+            const tq_gpu_slice *slice = &launch->buffers[i];
             if (slice->memory != NULL) {
                 [encoder setBuffer:buffer_of(slice->memory) offset:slice->at atIndex:i];
             }
@@ -233,7 +233,7 @@ static tq_status metal_launch(tq_device *device, const tq_launch *launch)
     }
 }
 
-static void metal_destroy(tq_device *device)
+static void metal_destroy(tq_gpu *device)
 {
     metal_device *mine = (metal_device *)device;
     [state_of(device).encoder endEncoding]; /* Metal wants that also of what will never run. */
@@ -241,7 +241,7 @@ static void metal_destroy(tq_device *device)
     tq_release(mine->allocator, mine);
 }
 
-static const tq_device_ops metal_ops = {
+static const tq_gpu_ops metal_ops = {
     .alloc = metal_alloc,
     .wrap = metal_wrap,
     .free = metal_free,
@@ -273,7 +273,7 @@ static tq_status explain(tq_status status, const char *sentence, char *problem, 
     return status;
 }
 
-tq_status tq_metal_device_open(const tq_allocator *allocator, tq_device **device, char *problem, size_t room)
+tq_status tq_metal_gpu_open(const tq_allocator *allocator, tq_gpu **device, char *problem, size_t room)
 {
     @autoreleasepool {
         NSError *error = nil;

@@ -56,7 +56,7 @@ static tq_launch launch_of(unsigned kernel, int32_t dim, int32_t format, int32_t
     return launch;
 }
 
-static void set_buffer(tq_launch *launch, unsigned index, tq_device_slice slice)
+static void set_buffer(tq_launch *launch, unsigned index, tq_gpu_slice slice)
 {
     launch->buffers[index] = slice;
     launch->n_buffers = index < launch->n_buffers ? launch->n_buffers : index + 1;
@@ -76,8 +76,8 @@ static uint32_t ceil_div(uint32_t a, uint32_t b)
     return a / b + (a % b != 0);
 }
 
-tq_status tq_metal_encode(tq_device *device, const tq_codec_desc *desc, tq_device_slice code, tq_device_slice x,
-                          uint32_t n, tq_device_slice rows)
+tq_status tq_metal_encode(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice x, uint32_t n,
+                          tq_gpu_slice rows)
 {
     const tq_metal_rows_args args = {n};
     const bool trellis = tq_metal_is_trellis(desc->format);
@@ -91,11 +91,11 @@ tq_status tq_metal_encode(tq_device *device, const tq_codec_desc *desc, tq_devic
     } else {
         set_grid(&launch, ceil_div(n, TQ_METAL_VECTORS), 1, 1, TQ_METAL_VECTOR_THREADS, TQ_ENCODE_SHARED);
     }
-    return tq_device_launch(device, &launch);
+    return tq_gpu_launch(device, &launch);
 }
 
-tq_status tq_metal_decode(tq_device *device, const tq_codec_desc *desc, tq_device_slice code, tq_device_slice rows,
-                          uint32_t n, tq_device_slice x)
+tq_status tq_metal_decode(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice rows, uint32_t n,
+                          tq_gpu_slice x)
 {
     const tq_metal_rows_args args = {n};
     tq_launch launch = launch_of(tq_metal_decode_kernel, (int32_t)desc->dim, desc->format, 0, &args, sizeof args);
@@ -103,11 +103,10 @@ tq_status tq_metal_decode(tq_device *device, const tq_codec_desc *desc, tq_devic
     set_buffer(&launch, TQ_DECODE_ROWS, rows);
     set_buffer(&launch, TQ_DECODE_X, x);
     set_grid(&launch, ceil_div(n, TQ_METAL_VECTORS), 1, 1, TQ_METAL_VECTOR_THREADS, TQ_DECODE_SHARED);
-    return tq_device_launch(device, &launch);
+    return tq_gpu_launch(device, &launch);
 }
 
-static tq_status rotate(tq_device *device, int32_t dim, tq_device_slice code, tq_device_slice x, uint32_t n,
-                        tq_device_slice y)
+static tq_status rotate(tq_gpu *device, int32_t dim, tq_gpu_slice code, tq_gpu_slice x, uint32_t n, tq_gpu_slice y)
 {
     const tq_metal_rows_args args = {n};
     tq_launch launch = launch_of(tq_metal_rotate_kernel, dim, 0, 0, &args, sizeof args);
@@ -115,17 +114,17 @@ static tq_status rotate(tq_device *device, int32_t dim, tq_device_slice code, tq
     set_buffer(&launch, TQ_ROTATE_X, x);
     set_buffer(&launch, TQ_ROTATE_Y, y);
     set_grid(&launch, ceil_div(n, TQ_METAL_VECTORS), 1, 1, TQ_METAL_VECTOR_THREADS, TQ_DECODE_SHARED);
-    return tq_device_launch(device, &launch);
+    return tq_gpu_launch(device, &launch);
 }
 
-tq_status tq_metal_rotate(tq_device *device, const tq_codec_desc *desc, tq_device_slice code, tq_device_slice x,
-                          uint32_t n, tq_device_slice y)
+tq_status tq_metal_rotate(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice x, uint32_t n,
+                          tq_gpu_slice y)
 {
     return rotate(device, (int32_t)desc->dim, code, x, n, y);
 }
 
-tq_status tq_metal_scores(tq_device *device, const tq_codec_desc *desc, tq_device_slice code, tq_device_slice q,
-                          tq_device_slice rows, tq_metal_scores_args args, tq_device_slice scores)
+tq_status tq_metal_scores(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice q,
+                          tq_gpu_slice rows, tq_metal_scores_args args, tq_gpu_slice scores)
 {
     tq_launch launch = launch_of(tq_metal_scores_kernel, (int32_t)desc->dim, desc->format, 0, &args, sizeof args);
     set_buffer(&launch, TQ_SCORES_CODE, code);
@@ -134,11 +133,11 @@ tq_status tq_metal_scores(tq_device *device, const tq_codec_desc *desc, tq_devic
     set_buffer(&launch, TQ_SCORES_SCORES, scores);
     set_grid(&launch, ceil_div(args.n, TQ_SCORES_THREADS), ceil_div(args.n_q, TQ_METAL_QUERIES), 1, TQ_SCORES_THREADS,
              TQ_SCORES_SHARED);
-    return tq_device_launch(device, &launch);
+    return tq_gpu_launch(device, &launch);
 }
 
-tq_status tq_metal_append(tq_device *device, const tq_metal_layer *layer, tq_metal_append_args args,
-                          tq_device_slice k_rows, tq_device_slice v_rows, tq_device_slice slots, tq_device_slice pages)
+tq_status tq_metal_append(tq_gpu *device, const tq_metal_layer *layer, tq_metal_append_args args, tq_gpu_slice k_rows,
+                          tq_gpu_slice v_rows, tq_gpu_slice slots, tq_gpu_slice pages)
 {
     tq_launch launch =
         launch_of(tq_metal_append_kernel, layer->dim, layer->k_format, layer->v_format, &args, sizeof args);
@@ -147,7 +146,7 @@ tq_status tq_metal_append(tq_device *device, const tq_metal_layer *layer, tq_met
     set_buffer(&launch, TQ_APPEND_SLOTS, slots);
     set_buffer(&launch, TQ_APPEND_PAGES, pages);
     set_grid(&launch, args.n, args.n_kv_heads, 2, TQ_METAL_SIMD, 0);
-    return tq_device_launch(device, &launch);
+    return tq_gpu_launch(device, &launch);
 }
 
 /* --- attention -----------------------------------------------------------------------------------------------------
@@ -170,13 +169,13 @@ size_t tq_metal_attention_scratch(const tq_metal_layer *layer, const tq_metal_at
 }
 
 /* Kernels do not look at what is not there, but every index is bound. */
-static tq_device_slice or_else(tq_device_slice optional, tq_device_slice other)
+static tq_gpu_slice or_else(tq_gpu_slice optional, tq_gpu_slice other)
 {
     return optional.memory != NULL ? optional : other;
 }
 
-static tq_status attend(tq_device *device, const tq_metal_layer *layer, const tq_metal_attention *a,
-                        tq_device_slice rotated, tq_device_slice partials)
+static tq_status attend(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *a, tq_gpu_slice rotated,
+                        tq_gpu_slice partials)
 {
     const tq_metal_attend_args *args = &a->args;
     tq_launch launch =
@@ -194,11 +193,10 @@ static tq_status attend(tq_device *device, const tq_metal_layer *layer, const tq
     set_buffer(&launch, TQ_ATTEND_PARTIALS, partials);
     set_grid(&launch, args->exact_splits + args->n_splits, args->n_kv_heads * ceil_div(args->group, TQ_METAL_QUERIES),
              args->n_seqs, TQ_ATTEND_THREADS, TQ_ATTEND_SHARED);
-    return tq_device_launch(device, &launch);
+    return tq_gpu_launch(device, &launch);
 }
 
-static tq_status merge(tq_device *device, const tq_metal_layer *layer, const tq_metal_attention *a,
-                       tq_device_slice partials)
+static tq_status merge(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *a, tq_gpu_slice partials)
 {
     const tq_metal_merge_args args = {.n_seqs = a->args.n_seqs,
                                       .n_q_heads = a->args.n_kv_heads * a->args.group,
@@ -213,13 +211,13 @@ static tq_status merge(tq_device *device, const tq_metal_layer *layer, const tq_
     set_buffer(&launch, TQ_MERGE_OUT, a->out);
     set_buffer(&launch, TQ_MERGE_LSE, or_else(a->lse, partials));
     set_grid(&launch, query_rows(&a->args), 1, 1, TQ_METAL_SIMD, TQ_MERGE_SHARED);
-    return tq_device_launch(device, &launch);
+    return tq_gpu_launch(device, &launch);
 }
 
-tq_status tq_metal_attend(tq_device *device, const tq_metal_layer *layer, const tq_metal_attention *attention)
+tq_status tq_metal_attend(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *attention)
 {
-    const tq_device_slice rotated = attention->scratch;
-    const tq_device_slice partials = {rotated.memory, rotated.at + rotated_bytes(layer, &attention->args)};
+    const tq_gpu_slice rotated = attention->scratch;
+    const tq_gpu_slice partials = {rotated.memory, rotated.at + rotated_bytes(layer, &attention->args)};
     tq_status status =
         rotate(device, layer->dim, attention->k_code, attention->q, query_rows(&attention->args), rotated);
     if (status == TQ_OK) {

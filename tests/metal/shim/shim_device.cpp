@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The operations of device.h on plain memory and fibers. Memory is as long as it was asked for, so that the address
+ * The operations of gpu_metal.h on plain memory and fibers. Memory is as long as it was asked for, so that the address
  * sanitizer sees what goes past it, and full of NaN, like the memory of a threadgroup: nothing is zero by chance. */
 #include "shim_device.h"
 
@@ -31,27 +31,27 @@ constexpr unsigned char GARBAGE = 0xFF; /* As floats and halves: NaN. */
 constexpr uint32_t MOST_SHARED = 32768; /* Of any Apple GPU. */
 
 struct shim_device {
-    tq_device base;
+    tq_gpu base;
     shim::order order;
     uint64_t random_state;
 };
 
 struct shim_memory {
-    tq_device_memory base;
+    tq_gpu_memory base;
     unsigned char *bytes;
     bool is_ours;
 };
 
-tq_status make_memory(tq_device *device, unsigned char *bytes, size_t size, bool is_ours, tq_device_memory **memory)
+tq_status make_memory(tq_gpu *device, unsigned char *bytes, size_t size, bool is_ours, tq_gpu_memory **memory)
 {
     if (bytes == nullptr) {
-        return tq_device_fail(device, TQ_ERR_OUT_OF_MEMORY, "the shim has no memory");
+        return tq_gpu_fail(device, TQ_ERR_OUT_OF_MEMORY, "the shim has no memory");
     }
     *memory = &(new shim_memory{{size}, bytes, is_ours})->base;
     return TQ_OK;
 }
 
-tq_status shim_alloc(tq_device *device, size_t bytes, tq_device_memory **memory)
+tq_status shim_alloc(tq_gpu *device, size_t bytes, tq_gpu_memory **memory)
 {
     auto *made = static_cast<unsigned char *>(std::malloc(bytes));
     if (made != nullptr) {
@@ -60,12 +60,12 @@ tq_status shim_alloc(tq_device *device, size_t bytes, tq_device_memory **memory)
     return make_memory(device, made, bytes, true, memory);
 }
 
-tq_status shim_wrap(tq_device *device, void *data, size_t bytes, tq_device_memory **memory)
+tq_status shim_wrap(tq_gpu *device, void *data, size_t bytes, tq_gpu_memory **memory)
 {
     return make_memory(device, static_cast<unsigned char *>(data), bytes, false, memory);
 }
 
-void shim_free(tq_device *, tq_device_memory *memory)
+void shim_free(tq_gpu *, tq_gpu_memory *memory)
 {
     auto *mine = reinterpret_cast<shim_memory *>(memory);
     if (mine->is_ours) {
@@ -74,26 +74,26 @@ void shim_free(tq_device *, tq_device_memory *memory)
     delete mine;
 }
 
-unsigned char *bytes_of(const tq_device_memory *memory)
+unsigned char *bytes_of(const tq_gpu_memory *memory)
 {
     return reinterpret_cast<const shim_memory *>(memory)->bytes;
 }
 
-tq_status shim_upload(tq_device *, tq_device_memory *to, size_t at, const void *from, size_t bytes)
+tq_status shim_upload(tq_gpu *, tq_gpu_memory *to, size_t at, const void *from, size_t bytes)
 {
     std::memcpy(bytes_of(to) + at, from, bytes);
     return TQ_OK;
 }
 
-tq_status shim_download(tq_device *, const tq_device_memory *from, size_t at, void *to, size_t bytes)
+tq_status shim_download(tq_gpu *, const tq_gpu_memory *from, size_t at, void *to, size_t bytes)
 {
     std::memcpy(to, bytes_of(from) + at, bytes);
     return TQ_OK;
 }
 
-tq_status fail(tq_device *device, tq_status status, const std::string &sentence)
+tq_status fail(tq_gpu *device, tq_status status, const std::string &sentence)
 {
-    return tq_device_fail(device, status, sentence.c_str());
+    return tq_gpu_fail(device, status, sentence.c_str());
 }
 
 /* All threadgroups, one after the other. */
@@ -116,7 +116,7 @@ tq_status run_groups(shim_device *device, const tq_launch *launch, const shim::k
     return TQ_OK;
 }
 
-tq_status shim_launch(tq_device *device, const tq_launch *launch)
+tq_status shim_launch(tq_gpu *device, const tq_launch *launch)
 {
     const shim::kernel_entry entry = shim::find_kernel(launch->kernel);
     if (entry.run == nullptr) {
@@ -149,22 +149,22 @@ tq_status shim_launch(tq_device *device, const tq_launch *launch)
     return run_groups(reinterpret_cast<shim_device *>(device), launch, entry, buffers);
 }
 
-tq_status shim_wait(tq_device *)
+tq_status shim_wait(tq_gpu *)
 {
     return TQ_OK;
 }
 
-void shim_destroy(tq_device *device)
+void shim_destroy(tq_gpu *device)
 {
     delete reinterpret_cast<shim_device *>(device);
 }
 
-const tq_device_ops OPS = {shim_alloc,    shim_wrap,   shim_free, shim_upload,
-                           shim_download, shim_launch, shim_wait, shim_destroy};
+const tq_gpu_ops OPS = {shim_alloc,    shim_wrap,   shim_free, shim_upload,
+                        shim_download, shim_launch, shim_wait, shim_destroy};
 
 } // namespace
 
-tq_device *tq_shim_device_open(const char *order)
+tq_gpu *tq_shim_device_open(const char *order)
 {
     auto *device = new shim_device{{&OPS, false, ""}, shim::order::forward, 1};
     if (std::strcmp(order, "reverse") == 0) {
