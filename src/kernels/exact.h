@@ -6,10 +6,15 @@
 #ifndef TQ_EXACT_H
 #define TQ_EXACT_H
 
+#include <float.h>
 #include <stddef.h>
 
 #if defined(__FAST_MATH__)
 #error "libturboquant cannot be compiled with -ffast-math: encoded bytes would depend on the compiler"
+#endif
+
+#if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16 /* 16: halves are halves, floats are floats too. */
+#error "libturboquant needs floats computed as floats: with gcc, -fexcess-precision=fast or -mfpmath=sse"
 #endif
 
 #if !defined(TQ_ALLOW_CONTRACTION)

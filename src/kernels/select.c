@@ -8,6 +8,9 @@
 #if defined(TQ_X86)
 #include "kernels/x86/cpu_x86.h"
 #endif
+#if defined(TQ_NEON)
+#include "kernels/neon/cpu_neon.h"
+#endif
 
 #define X(name, usable)                                                                                                \
     static int name##_is_usable(void)                                                                                  \

@@ -3,4 +3,4 @@
  * Decoding with AVX-512. */
 #include "kernels/x86/lanes_avx512.h"
 
-#include "kernels/x86/decode_lanes.h"
+#include "kernels/simd/decode_lanes.h"

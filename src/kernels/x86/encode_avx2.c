@@ -8,6 +8,7 @@
 #include "kernels/exact.h"
 
 #include "kernels/x86/lanes_avx2.h"
+#include "kernels/x86/pack_x86.h"
 
 #include <stdbool.h>
 
@@ -61,4 +62,4 @@ TQ_INLINE i32x16 search_count(search from, unsigned bits, bool spread, f32x16 y)
     return (i32x16){count8(from, bits, y.low), count8(from, bits, y.high)};
 }
 
-#include "kernels/x86/encode_lanes.h"
+#include "kernels/simd/encode_lanes.h"

@@ -17,6 +17,7 @@
 #include "kernels/exact.h"
 
 #include "kernels/x86/lanes_avx512.h"
+#include "kernels/x86/pack_x86.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -103,4 +104,4 @@ TQ_INLINE i32x16 search_count(search from, unsigned bits, bool spread, f32x16 y)
     return step_up(base, y, _mm512_permutex2var_ps(from.threshold[0], bin, from.threshold[1]), 1);
 }
 
-#include "kernels/x86/encode_lanes.h"
+#include "kernels/simd/encode_lanes.h"

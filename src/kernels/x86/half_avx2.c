@@ -3,4 +3,4 @@
  * Rows of halves with AVX2 and F16C: registers of eight f32. */
 #include "kernels/x86/wide_avx2.h"
 
-#include "kernels/x86/half_wide.h"
+#include "kernels/simd/half_wide.h"

@@ -5,6 +5,7 @@
 #define TQ_LANES_AVX2_H
 
 #include "compiler.h"
+#include "kernels/x86/x86.h"
 
 #include <immintrin.h>
 #include <stddef.h>

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * Sixteen lanes of f32 or i32 as AVX-512 has them: one register. lanes_avx2.h gives the same names to pairs of
- * registers, so that a kernel in which only the width differs is written once, in a file <stage>_lanes.h.
+ * registers, lanes_neon.h to four, so that a kernel in which only the width differs is written once, in a file
+ * simd/<stage>_lanes.h.
  *
  * "part" functions touch the first n <= 16 elements in memory only; loads fill up with zeros. */
 #ifndef TQ_LANES_AVX512_H
 #define TQ_LANES_AVX512_H
 
 #include "compiler.h"
+#include "kernels/x86/x86.h"
 
 #include <immintrin.h>
 #include <stddef.h>

@@ -5,4 +5,4 @@
 
 #include "kernels/x86/lanes_avx512.h"
 
-#include "kernels/x86/rotate_lanes.h"
+#include "kernels/simd/rotate_lanes.h"

@@ -20,7 +20,7 @@
 #define TQ_ROW_LEVELS_AVX2_H
 
 #include "kernels/pack.h"
-#include "kernels/x86/tiles.h"
+#include "kernels/simd/tiles.h"
 #include "kernels/x86/wide_avx2.h"
 #include "kernels/x86/x86.h"
 

@@ -23,7 +23,7 @@
 #define TQ_ROW_LEVELS_AVX512_H
 
 #include "kernels/pack.h"
-#include "kernels/x86/tiles.h"
+#include "kernels/simd/tiles.h"
 #include "kernels/x86/wide_avx512.h"
 #include "kernels/x86/x86.h"
 

@@ -3,4 +3,4 @@
  * Scores of encoded rows with AVX2. */
 #include "kernels/x86/row_levels_avx2.h"
 
-#include "kernels/x86/scores_wide.h"
+#include "kernels/simd/scores_wide.h"

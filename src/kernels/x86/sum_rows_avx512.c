@@ -5,4 +5,4 @@
 
 #include "kernels/x86/row_levels_avx512.h"
 
-#include "kernels/x86/sum_wide.h"
+#include "kernels/simd/sum_wide.h"

@@ -7,4 +7,4 @@
 
 enum { PATHS = 2 }; /* Their metrics fill eight of the 16 registers. */
 
-#include "kernels/x86/trellis_encode_lanes.h"
+#include "kernels/simd/trellis_encode_lanes.h"

@@ -5,6 +5,7 @@
 #define TQ_WIDE_AVX2_H
 
 #include "compiler.h"
+#include "kernels/x86/x86.h"
 
 #include <immintrin.h>
 #include <stddef.h>
@@ -65,10 +66,10 @@ TQ_INLINE wide wide_add_product(wide a, wide b, wide c)
 }
 
 /* The sums of the lanes of each of four registers. */
-TQ_INLINE __m128 wide_sums(const wide *a)
+TQ_INLINE void wide_store_sums(float *y, const wide *a)
 {
     const __m256 fours = _mm256_hadd_ps(_mm256_hadd_ps(a[0], a[1]), _mm256_hadd_ps(a[2], a[3]));
-    return _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1));
+    _mm_storeu_ps(y, _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1)));
 }
 
 #endif /* TQ_WIDE_AVX2_H */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * A register of f32 as AVX-512 has it: sixteen. wide_avx2.h gives the same names to eight, so that a kernel in which
- * only the width differs is written once, in a file <stage>_wide.h.
+ * A register of f32 as AVX-512 has it: sixteen. wide_avx2.h gives the same names to eight, wide_neon.h to four, so that
+ * a kernel in which only the width differs is written once, in a file simd/<stage>_wide.h.
  *
  * Loads and stores touch the first n <= WIDE elements in memory only; loads fill up with zeros. */
 #ifndef TQ_WIDE_AVX512_H
 #define TQ_WIDE_AVX512_H
 
 #include "compiler.h"
+#include "kernels/x86/x86.h"
 
 #include <immintrin.h>
 #include <stddef.h>
@@ -62,13 +63,13 @@ TQ_INLINE wide wide_add_product(wide a, wide b, wide c)
 }
 
 /* The sums of the lanes of each of four registers. */
-TQ_INLINE __m128 wide_sums(const wide *a)
+TQ_INLINE void wide_store_sums(float *y, const wide *a)
 {
     const __m512 sums01 = _mm512_add_ps(_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpackhi_ps(a[0], a[1]));
     const __m512 sums23 = _mm512_add_ps(_mm512_unpacklo_ps(a[2], a[3]), _mm512_unpackhi_ps(a[2], a[3]));
     const __m512 sums = _mm512_add_ps(_mm512_shuffle_ps(sums01, sums23, 0x44), _mm512_shuffle_ps(sums01, sums23, 0xEE));
     const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(sums), _mm512_extractf32x8_ps(sums, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    _mm_storeu_ps(y, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
 }
 
 #endif /* TQ_WIDE_AVX512_H */

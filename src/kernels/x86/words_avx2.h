@@ -35,10 +35,16 @@ TQ_INLINE u16x32 words_repeat_four(const void *x)
     return (u16x32){four, four};
 }
 
-TQ_INLINE u16x32 words_from_bytes(__m256i bytes)
+TQ_INLINE u16x32 words_from_bytes(const uint8_t *x, uint8_t mask)
 {
+    const __m256i bytes = _mm256_and_si256(_mm256_loadu_si256((const void *)x), _mm256_set1_epi8((char)mask));
     return (u16x32){_mm256_cvtepu8_epi16(_mm256_castsi256_si128(bytes)),
                     _mm256_cvtepu8_epi16(_mm256_extracti128_si256(bytes, 1))};
+}
+
+TQ_INLINE uint32_t bytes_signs(const uint8_t *x)
+{
+    return (uint32_t)_mm256_movemask_epi8(_mm256_loadu_si256((const void *)x));
 }
 
 TQ_INLINE u16x32 words_add(u16x32 a, u16x32 b)

@@ -30,10 +30,17 @@ TQ_INLINE u16x32 words_repeat_four(const void *x)
     return _mm512_broadcastq_epi64(_mm_loadl_epi64(x));
 }
 
-/* Bytes, zero-extended. */
-TQ_INLINE u16x32 words_from_bytes(__m256i bytes)
+/* The bits of `mask` of 32 bytes, zero-extended. */
+TQ_INLINE u16x32 words_from_bytes(const uint8_t *x, uint8_t mask)
 {
-    return _mm512_cvtepu8_epi16(bytes);
+    const __m256i bytes = _mm256_loadu_si256((const void *)x);
+    return _mm512_cvtepu8_epi16(_mm256_and_si256(bytes, _mm256_set1_epi8((char)mask)));
+}
+
+/* Bit i: the upper bit of byte i. */
+TQ_INLINE uint32_t bytes_signs(const uint8_t *x)
+{
+    return (uint32_t)_mm256_movemask_epi8(_mm256_loadu_si256((const void *)x));
 }
 
 TQ_INLINE u16x32 words_add(u16x32 a, u16x32 b)

@@ -16,7 +16,7 @@
 #ifndef TQ_SCORES_WIDE_H
 #define TQ_SCORES_WIDE_H
 
-#include "kernels/x86/rows_wide.h"
+#include "kernels/simd/rows_wide.h"
 
 enum { MOST_QUERIES = 4, MOST_KEYS = 4 };
 
@@ -90,7 +90,7 @@ TQ_INLINE void score_chunk(row_kind kind, size_t n_q, bool is_usual, score_work 
         }
         TQ_UNROLL
         for (size_t s = 0; s < n_q * n_keys; s += 4) {
-            _mm_storeu_ps(totals + s, wide_sums(sums + s));
+            wide_store_sums(totals + s, sums + s);
         }
         for (size_t i = 0; i < n_q; i++) {
             memcpy(work->totals[i] + k, totals + i * n_keys, n_keys * sizeof *totals);

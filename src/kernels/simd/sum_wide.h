@@ -16,7 +16,7 @@
 #ifndef TQ_SUM_WIDE_H
 #define TQ_SUM_WIDE_H
 
-#include "kernels/x86/rows_wide.h"
+#include "kernels/simd/rows_wide.h"
 
 enum { MOST_SUMS = 4 };
 

@@ -31,7 +31,6 @@
 #include "half.h"
 #include "kernels/scalar/scalar.h"
 #include "kernels/scale.h"
-#include "kernels/x86/x86.h"
 
 #include <string.h>
 
@@ -276,11 +275,11 @@ TQ_INLINE void find_coded_bits(const work *w, search *s, size_t paths)
 
 /* For WORDS coordinates with these targets in units of x: of the level nearest to x in the marked subset, the entry of
  * w->level. */
-TQ_INLINE u16x32 nearest_levels(const work *w, const int16_t *x, __m256i marks)
+TQ_INLINE u16x32 nearest_levels(const work *w, const int16_t *x, const uint8_t *marks)
 {
     const tq_trellis *trellis = &w->code->trellis;
     const u16x32 at = words_load(x);
-    const u16x32 subset = select_words(words_from_bytes(_mm256_and_si256(marks, _mm256_set1_epi8(MARK_SUBSET))));
+    const u16x32 subset = select_words(words_from_bytes(marks, MARK_SUBSET));
     u16x32 nearest = words_all(0);
     u16x32 error = words_all(0xFFFF);
     for (size_t cell = 0; cell < (size_t)1 << (trellis->bits - 1); cell++) {
@@ -302,9 +301,8 @@ TQ_APART void consider(work *w, size_t vector, const int16_t *x, const uint8_t *
     f32x16 yc_lanes = lanes_all(0);
     f32x16 cc_lanes = lanes_all(0);
     for (size_t t = 0; t < code->dim; t += WORDS) {
-        const __m256i mark = _mm256_loadu_si256((const void *)(marks + t));
-        const u16x32 nearest = nearest_levels(w, x + t, mark);
-        planes[0][t / WORDS] = (uint32_t)_mm256_movemask_epi8(mark);
+        const u16x32 nearest = nearest_levels(w, x + t, marks + t);
+        planes[0][t / WORDS] = bytes_signs(marks + t);
         for (unsigned plane = 1; plane < code->bits; plane++) {
             planes[plane][t / WORDS] = words_bit(nearest, plane - 1);
         }

@@ -21,7 +21,6 @@
 #include "half.h"
 #include "kernels/pack.h"
 #include "kernels/scalar/rows_scalar.h"
-#include "kernels/x86/x86.h"
 
 /* A table of 2 * LANES values. */
 typedef struct f32_table32 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * From a rotated vector to a row, for the backends whose lanes_*.h was included before, with `search_*` of their own:
+ * From a rotated vector to a row, for the backends whose lanes_*.h was included before, with `search_*` and `pack_32`
+ * of their own:
  *
  *     for each gain: limit = norm / gain;
  *         for j: index[j] = number of thresholds t with y[j] >= t * limit;  c = centroid[index[j]];
@@ -9,11 +10,7 @@
  *
  * Sixteen coordinates are searched at once; sums run in the lanes of exact.h. The 8-bit code searches every
  * 16th threshold, then compares each coordinate with the 16 thresholds that are left (gathers are slower). Indices go
- * through an array of bytes, 32 of which are packed at once:
- *
- *     4 bits    b0 | b1 << 4              as a sum of products, b0 * 1 + b1 * 16
- *     2 bits    b0 | b1 << 2 | ..         such sums of such sums
- *     1 bit     the sign bits of the bytes after a shift
+ * through an array of bytes, 32 of which are packed at once.
  *
  * The tail of a vector is loaded in part and counts for nothing; indices behind it are zero, the end of the packed
  * bytes is stored in part. EXACT: no fused multiplication and addition in this file. */
@@ -23,7 +20,6 @@
 #include "half.h"
 #include "kernels/pack.h"
 #include "kernels/scale.h"
-#include "kernels/x86/x86.h"
 
 enum { PACKED_AT_ONCE = 32 };
 
@@ -138,34 +134,16 @@ TQ_INLINE void round_to_code(const tq_code *code, unsigned bits, const code_tabl
     out->cc = lanes_sum(state.cc);
 }
 
-/* 32 fields of one plane, bits shift .. shift + bits - 1 of 32 indices: 4 * bits bytes in the low end. */
-TQ_INLINE __m128i pack_32(__m256i index, int shift, unsigned bits)
-{
-    if (bits == 1) {
-        const __m256i at_sign = _mm256_slli_epi16(index, 7 - shift);
-        return _mm_cvtsi32_si128(_mm256_movemask_epi8(at_sign));
-    }
-    if (bits == 2) {
-        const __m256i low = _mm256_and_si256(index, _mm256_set1_epi8(3));
-        const __m256i fours = _mm256_maddubs_epi16(low, _mm256_set1_epi16(0x0401));
-        const __m256i bytes = _mm256_madd_epi16(fours, _mm256_set1_epi32(0x00100001)); /* One in four. */
-        const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(bytes, bytes), 0x08);
-        return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm_setzero_si128());
-    }
-    const __m256i words = _mm256_maddubs_epi16(index, _mm256_set1_epi16(0x1001));
-    return _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi16(words, words), 0x08));
-}
-
 TQ_INLINE void pack_plane(const uint8_t *index, size_t dim, int shift, unsigned bits, uint8_t *packed)
 {
     size_t j = 0;
     for (; j + PACKED_AT_ONCE <= dim; j += PACKED_AT_ONCE) {
-        const __m128i bytes = pack_32(_mm256_loadu_si256((const void *)(index + j)), shift, bits);
-        memcpy(packed + j * bits / 8, &bytes, (size_t)4 * bits);
+        pack_32(index + j, shift, bits, packed + j * bits / 8);
     }
     if (j < dim) {
-        const __m128i bytes = pack_32(_mm256_loadu_si256((const void *)(index + j)), shift, bits);
-        memcpy(packed + j * bits / 8, &bytes, tq_plane_bytes(dim - j, bits));
+        uint8_t last[PACKED_AT_ONCE / 2];
+        pack_32(index + j, shift, bits, last);
+        memcpy(packed + j * bits / 8, last, tq_plane_bytes(dim - j, bits));
     }
 }
 

@@ -24,7 +24,6 @@
 #define TQ_ROTATE_LANES_H
 
 #include "kernels/scalar/scalar.h"
-#include "kernels/x86/x86.h"
 
 #include <stdbool.h>
 

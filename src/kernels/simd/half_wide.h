@@ -17,8 +17,7 @@
 #ifndef TQ_HALF_WIDE_H
 #define TQ_HALF_WIDE_H
 
-#include "kernels/x86/tiles.h"
-#include "kernels/x86/x86.h"
+#include "kernels/simd/tiles.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -44,7 +43,7 @@ TQ_INLINE void prefetch_next(const key_block *block, size_t dim, size_t k, size_
     if (k + n <= block->n_next) {
         const char *next = (const char *)block->rows + 2 * (k + KEYS_IN_BLOCK) * dim;
         for (size_t at = 0; at < 2 * n * dim; at += CACHE_LINE) {
-            _mm_prefetch(next + at, _MM_HINT_T0);
+            TQ_PREFETCH(next + at);
         }
     }
 }
@@ -81,7 +80,7 @@ TQ_INLINE void score_tile(size_t dim, const float *q, size_t n_q, const uint8_t 
         score_step(dim, q, n_q, rows, n_keys, j, dim - j, sums);
     }
     for (size_t s = 0; s < n_q * n_keys; s += 4) {
-        _mm_storeu_ps(totals + s, wide_sums(sums + s));
+        wide_store_sums(totals + s, sums + s);
     }
     for (size_t i = 0; i < n_q; i++) {
         memcpy(scores + i * stride, totals + i * n_keys, n_keys * sizeof *scores);

@@ -7,14 +7,13 @@
  *     narrow        for i: y[i] = f16 or bf16(clamp(x[i]))
  *     half_encode, half_decode   narrow and widen of f16
  *
- * f16 is converted by the instructions of F16C, bf16 by shifts: it is the upper half of an f32. Before f32 becomes f16
+ * f16 is converted by instructions, bf16 by shifts: it is the upper half of an f32. Before f32 becomes f16
  * its magnitude is limited, as an integer, so that even NaN saturates as in half.h.
  * The tail, count mod 16, is loaded and stored in part. EXACT for finite numbers. */
 #ifndef TQ_CONVERT_LANES_H
 #define TQ_CONVERT_LANES_H
 
 #include "half.h"
-#include "kernels/x86/x86.h"
 
 static int f32_finite(const float *x, size_t count)
 {
