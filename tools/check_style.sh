@@ -16,7 +16,8 @@ complain() {
 too_long() {
     limit=$1
     shift
-    for file in $(find "$@" -type f \( -name '*.[ch]' -o -name '*.cpp' -o -name '*.hpp' \) ! -name tables.c); do
+    for file in $(find "$@" -type f \( -name '*.[chm]' -o -name '*.cpp' -o -name '*.hpp' -o -name '*.metal' \) \
+        ! -name tables.c); do
         lines=$(wc -l <"$file")
         [ "$lines" -le "$limit" ] || complain "$file: $lines lines, the limit is $limit"
     done
@@ -32,7 +33,7 @@ for file in $(find . \( -name .git -o -path './build*' -o -name __pycache__ \) -
     ! grep -Hn ' $' "$file" || complain "$file: trailing blank"
     [ -z "$(tail -c 1 "$file")" ] || complain "$file: no newline at the end"
     case $file in
-    *.[ch] | *.cpp | *.hpp | *.sh | *.py | *.cmake | */CMakeLists.txt | ./dev)
+    *.[chm] | *.cpp | *.hpp | *.metal | */metal_stdlib | *.sh | *.py | *.cmake | */CMakeLists.txt | ./dev)
         head -n 3 "$file" | grep -q 'SPDX-License-Identifier: MIT' ||
             complain "$file: no SPDX line" ;;
     esac
