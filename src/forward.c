@@ -173,6 +173,12 @@ static tq_status read_attention(const tq_cache *cache, uint32_t layer, const tq_
     return TQ_OK;
 }
 
+/* Null stays null, also if there are no bytes. */
+static const void *bytes_behind(const void *memory, size_t bytes)
+{
+    return bytes == 0 ? memory : (const char *)memory + bytes;
+}
+
 static tq_status begin_stores(tq_store *stores, tq_kv *parts, tq_cache *cache, tq_seq *const *seqs, size_t n_seqs,
                               uint32_t layer, const tq_kv *kv)
 {
@@ -182,8 +188,8 @@ static tq_status begin_stores(tq_store *stores, tq_kv *parts, tq_cache *cache, t
     for (size_t i = 0; status == TQ_OK && i < n_seqs; i++) {
         parts[i] = *kv;
         parts[i].n_tokens = each;
-        parts[i].k = (const char *)kv->k + i * each * kv->k_token_stride * element;
-        parts[i].v = (const char *)kv->v + i * each * kv->v_token_stride * element;
+        parts[i].k = bytes_behind(kv->k, i * each * kv->k_token_stride * element);
+        parts[i].v = bytes_behind(kv->v, i * each * kv->v_token_stride * element);
         status = tq_store_begin(&stores[i], cache, cache->layers[layer], &seqs[i]->tracks[layer], &parts[i]);
         for (size_t begun = 0; status != TQ_OK && begun < i; begun++) {
             tq_store_end(&stores[begun]);
