@@ -190,22 +190,29 @@ TQ_CUDA_HERE unsigned tq_cuda_row_code(int format, int dim, const uint8_t *codes
     return code;
 }
 
-/* Between a code and what words store: its own inverse. */
+/* Between a code and what words store. Turbo4's and turbo4t's levels are symmetric: bit 3 becomes their sign, and the
+ * other bits the place of their magnitude. */
 TQ_CUDA_HERE unsigned tq_cuda_stored_code(int format, unsigned code)
 {
-    if (format != 34) {
-        return code;
+    if (format == 14) {
+        return (code & 8U) != 0 ? code ^ 8U : code ^ 15U;
     }
-    return (code & 8U) != 0 ? code ^ 8U : code ^ 14U; /* u | n0 | n1 | n2: n2 inverted, and n0, n1 where it was 0. */
+    if (format == 34) { /* u | n0 | n1 | n2 */
+        return (code & 8U) != 0 ? code ^ 8U : code ^ 14U;
+    }
+    return code;
 }
 
 /* Inverse of the above: the first bit tells which it was. */
 TQ_CUDA_HERE unsigned tq_cuda_restored_code(int format, unsigned stored)
 {
-    if (format != 34) {
-        return stored;
+    if (format == 14) {
+        return (stored & 8U) == 0 ? stored ^ 8U : stored ^ 15U;
     }
-    return (stored & 8U) == 0 ? stored ^ 8U : stored ^ 14U;
+    if (format == 34) {
+        return (stored & 8U) == 0 ? stored ^ 8U : stored ^ 14U;
+    }
+    return stored;
 }
 
 /* The stored code of a padded coordinate. Behind the end of a trellis row lie its last six coded bits once more, where

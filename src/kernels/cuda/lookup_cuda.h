@@ -8,13 +8,14 @@
  * bit makes two tables of eight a table of sixteen without a select: a nibble I finds its byte in the first table if
  * bit 3 is clear, and in the second, which is given I ^ 8, if it is set; the other table contributes a sign, 0 or -1,
  * and the tables are made so that the sum of both is the level. The sum is taken by the matrix product: both registers
- * go into it (PAIRS = 2).
+ * go into it (PAIRS = 2). Symmetric levels need magnitudes only, and a mask of signs that inverts them: -(v + 1/2) is
+ * ~v + 1/2.
  *
  *     turbo1, 2, turbo2t      one prmt for four codes
  *     turbo3                  one for each plane
- *     turbo4                  two for each plane, summed
+ *     turbo4                  one for each plane, of magnitudes, and one for the signs of both
  *     turbo3t                 two, summed
- *     turbo4t                 two, of magnitudes, or-ed and inverted by a mask of signs: 32 levels */
+ *     turbo4t                 two, of magnitudes, or-ed, and one for the signs: 32 levels */
 #ifndef TQ_LOOKUP_CUDA_H
 #define TQ_LOOKUP_CUDA_H
 
@@ -41,7 +42,7 @@ TQ_CUDA_HERE uint32_t tq_cuda_prmt(uint32_t low, uint32_t high, uint32_t selecto
 
 TQ_CUDA_BOTH int tq_cuda_pairs(int format)
 {
-    return format == 14 || format == 33 ? 2 : 1;
+    return format == 33 ? 2 : 1;
 }
 
 /* The lane that holds the coordinates before those of `lane`. */
@@ -131,18 +132,24 @@ TQ_CUDA_HERE void tq_cuda_bytes(const tq_cuda_table &lookup, const uint32_t *wor
                                 uint32_t select, uint32_t *r)
 {
     const uint32_t *t = lookup.t[tq_cuda_is_trellis(FORMAT) ? k / 2 : plane];
-    r[0] = tq_cuda_prmt(t[0], t[1], select);
-    r[1] = tq_cuda_prmt(t[0], t[1], select >> 16);
-    if (FORMAT == 14 || FORMAT == 33 || FORMAT == 34) {
+    const uint32_t own = FORMAT == 14 ? select & 0x77777777U : select;
+    r[0] = tq_cuda_prmt(t[0], t[1], own);
+    r[1] = tq_cuda_prmt(t[0], t[1], own >> 16);
+    if (FORMAT == 33 || FORMAT == 34) {
         const uint32_t other = select ^ 0x88888888U;
         r[2] = tq_cuda_prmt(t[2], t[3], other);
         r[3] = tq_cuda_prmt(t[2], t[3], other >> 16);
     }
-    if (FORMAT == 34) { /* Bit k of each nibble of the plane of n2, spread over a byte. */
-        const uint32_t odd = words[3 * C + c] << (3 - k);
-        const uint32_t even = words[3 * C + c] << (7 - k);
-        r[0] = (r[0] | r[2]) ^ tq_cuda_prmt(even, odd, 0xD9C8);
-        r[1] = (r[1] | r[3]) ^ tq_cuda_prmt(even, odd, 0xFBEA);
+    if (FORMAT == 34) {
+        r[0] |= r[2];
+        r[1] |= r[3];
+    }
+    if (FORMAT == 14 ||
+        FORMAT == 34) { /* Signs: bit 3 of each nibble, or bit k of the plane of n2, spread over a byte. */
+        const uint32_t signs = FORMAT == 14 ? select : words[3 * C + c] << (3 - k);
+        const uint32_t even = FORMAT == 14 ? select << 4 : words[3 * C + c] << (7 - k);
+        r[0] ^= tq_cuda_prmt(even, signs, 0xD9C8);
+        r[1] ^= tq_cuda_prmt(even, signs, 0xFBEA);
     }
 }
 

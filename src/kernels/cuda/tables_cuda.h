@@ -100,9 +100,8 @@ static inline tq_cuda_table tq_cuda_lloyd_table(const tq_code *code)
     const int n = 1 << code->bits;
     table.step = (float)tq_cuda_fit_levels(code, planes[0], planes[1]);
     for (int plane = 0; plane < 2; plane++) {
-        if (n == 16) {
-            tq_cuda_split_table(planes[plane], table.t[plane]);
-            continue;
+        for (int i = 0; n == 16 && i < 8; i++) { /* Magnitudes. */
+            planes[plane][i] = planes[plane][8 + i];
         }
         for (int i = n; i < 16; i++) {
             planes[plane][i] = planes[plane][i % n];
