@@ -129,6 +129,8 @@ static tq_cuda_attend_args describe(const tq_device_step *step, const tq_attenti
                                 .scale = attention->scale,
                                 .soft_cap = attention->soft_cap,
                                 .q_dtype = attention->q_dtype,
+                                .q_rotated = (attention->flags & TQ_ATTENTION_Q_ROTATED) != 0,
+                                .out_rotated = (attention->flags & TQ_ATTENTION_OUT_ROTATED) != 0,
                                 .q = (const char *)attention->q + token * attention->q_token_stride * element,
                                 .q_token_stride = (int64_t)attention->q_token_stride,
                                 .q_head_stride = (int64_t)attention->q_head_stride,
@@ -153,10 +155,6 @@ tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_a
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
     tq_status status = TQ_OK;
-    if (attention->flags != 0 || attention->skip_below != 0) {
-        return tq_fail(base->context, TQ_ERR_UNSUPPORTED,
-                       "cuda: rotated queries and outputs, and skip_below, are not for caches on devices");
-    }
     const bool entered = tq_cuda_enter(device);
     tq_cuda_patch(device, step);
     for (size_t from = 0; status == TQ_OK && from < step->n_tracks; from += TQ_CUDA_SEQS) {

@@ -137,6 +137,8 @@ struct options {
     size_t sliding_window;
     float soft_cap;
     int sink_logits;
+    uint32_t flags;
+    float skip_below; /* A device passes over nothing. */
 };
 
 static tq_kv device_kv(const struct inputs *in, size_t first, size_t n)
@@ -180,6 +182,8 @@ static void step_both(struct pair *pair, tq_seq *const seqs[2], const struct inp
     attention.soft_cap = options->soft_cap;
     attention.sliding_window = options->sliding_window;
     attention.sink_logits = options->sink_logits ? logits : NULL;
+    attention.flags = options->flags;
+    attention.skip_below = options->skip_below;
     assert_status(tq_cache_forward(pair->caches[0], seqs[0], 0, &kv, &attention), TQ_OK);
 
     float *device_out = device_new(floats * sizeof *out);
@@ -299,7 +303,7 @@ static void formats_agree(void **state)
         {TQ_FORMAT_TURBO3T, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_TURBO2T, TQ_FORMAT_TURBO2T},
         {TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO1},   {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO2},
         {TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_F16, TQ_FORMAT_F16}};
-    const struct options plain = {0, 0, 0};
+    const struct options plain = {0};
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         for (int means = 0; means < 2; means++) {
             tq_cache_desc desc = small_desc(128, formats[i][0], formats[i][1]);
@@ -315,7 +319,14 @@ static void formats_agree(void **state)
 static void options_agree(void **state)
 {
     (void)state;
-    const struct options options[] = {{0, 5, 0}, {100, 0, 0}, {0, 0, 1}, {300, 3, 1}};
+    enum { Q = TQ_ATTENTION_Q_ROTATED, OUT = TQ_ATTENTION_OUT_ROTATED };
+    const struct options options[] = {{.soft_cap = 5},
+                                      {.sliding_window = 100},
+                                      {.sink_logits = 1},
+                                      {300, 3, 1, 0, 0},
+                                      {.flags = Q | OUT, .skip_below = 1e-6F},
+                                      {300, 3, 1, Q, 0},
+                                      {.flags = OUT}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO3);
         desc.sink_tokens = 4 * (uint32_t)i;
@@ -336,7 +347,7 @@ static void histories_agree(void **state)
     struct pair pair = open_pair(&desc);
     struct rng rng = rng_seeded(7);
     struct inputs in = open_inputs(&rng, &desc, 900);
-    const struct options plain = {0, 0, 0};
+    const struct options plain = {0};
     tq_seq *seqs[2];
     open_seqs(&pair, seqs);
     step_both(&pair, seqs, &in, 0, 460, &plain);
@@ -433,7 +444,7 @@ static void dims_agree(void **state)
 {
     (void)state;
     static const uint32_t dims[] = {64, 80, 96, 112, 192, 256};
-    const struct options plain = {0, 0, 0};
+    const struct options plain = {0};
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
         tq_cache_desc desc = small_desc(dims[i], i % 2 ? TQ_FORMAT_TURBO4T : TQ_FORMAT_TURBO3,
                                         i % 2 ? TQ_FORMAT_TURBO4T : TQ_FORMAT_TURBO3);

@@ -63,6 +63,7 @@ typedef struct tq_cuda_attend_args {
     int exact_splits;
     int only_loads; /* For benchmarks: fetch the pages and do nothing with them. */
     int q_dtype;
+    int q_rotated, out_rotated; /* Not zero: by the orthogonal R. */
     tq_cuda_rotation k_rotation, v_rotation;
     tq_cuda_table k_table, v_table;
     const void *q; /* [n_seqs * n_q_tokens, heads, dim] by these strides, in elements. */

@@ -142,6 +142,29 @@ template <int DIM, int ROWS> TQ_DEVICE void tq_exact_soften(tq_exact_shared<DIM,
     }
 }
 
+/* Queries in the domain of exact keys, times the scale of scores. Those that come rotated are turned back, by a warp
+ * each. */
+template <int DIM, int ROWS>
+TQ_DEVICE void tq_exact_queries(const tq_cuda_attend_args &a, tq_exact_shared<DIM, ROWS> &s, int seq, int kv_head,
+                                int row0, int n_rows, int n_tokens)
+{
+    const int warp = threadIdx.x / 32;
+    const int lane = threadIdx.x % 32;
+    for (int r = warp; r < ROWS; r += TQ_ATTEND_WARPS) {
+        const tq_query query = tq_query_of(a, seq, kv_head, row0 + min(r, n_rows - 1), n_tokens);
+        const int64_t at = query.index * a.q_token_stride + query.head * a.q_head_stride;
+        float *to = a.q_rotated ? s.sums[warp][0] : s.q[r];
+        const float factor = a.q_rotated ? a.scale * sqrtf((float)DIM) : a.scale;
+        for (int i = lane; i < DIM; i += 32) {
+            to[i] = factor * tq_read(a.q, a.q_dtype, at + i);
+        }
+        if (a.q_rotated) {
+            __syncwarp();
+            tq_unrotate_warp<DIM>(to, s.q[r], a.k_rotation.signs, a.k_rotation.paley, lane);
+        }
+    }
+}
+
 template <int DIM, int ROWS>
 TQ_DEVICE void tq_attend_exact(const tq_cuda_attend_args &a, const tq_view &v, int seq, int kv_head, int row0,
                                int n_rows, int split, void *shared)
@@ -156,11 +179,7 @@ TQ_DEVICE void tq_attend_exact(const tq_cuda_attend_args &a, const tq_view &v, i
     const int end = (int)((int64_t)n * (split + 1) / a.exact_splits);
     const tq_query own = tq_query_of(a, seq, kv_head, row0 + min(lane % 8, n_rows - 1), v.n_tokens); /* Of a score. */
     float sum[ROWS][PIECES][4] = {};
-    for (int i = threadIdx.x; i < ROWS * DIM; i += TQ_ATTEND_THREADS) {
-        const tq_query query = tq_query_of(a, seq, kv_head, row0 + min(i / DIM, n_rows - 1), v.n_tokens);
-        s.q[i / DIM][i % DIM] =
-            a.scale * tq_read(a.q, a.q_dtype, query.index * a.q_token_stride + query.head * a.q_head_stride + i % DIM);
-    }
+    tq_exact_queries<DIM, ROWS>(a, s, seq, kv_head, row0, n_rows, v.n_tokens);
     if (threadIdx.x < ROWS) {
         s.largest[threadIdx.x] = TQ_NOTHING;
         s.weight[threadIdx.x] = 0;

@@ -18,15 +18,18 @@ TQ_DEVICE void tq_prepare_query(const tq_cuda_attend_args &a, const tq_query &qu
     constexpr int WIDTH = 8 * C; /* Coordinates of a lane. */
     uint8_t *bytes = shared + shape::QUERY_AT;
     __half *halves = (__half *)(shared + shape::MEAN_QUERY_AT);
+    const float to_domain = a.q_rotated ? sqrtf((float)DIM) : 1.0f;
     float *y = work;
     float largest = 0;
     int sum = 0;
     for (int i = lane; i < DIM; i += 32) {
-        y[i] = !present ? 0.0f
-                        : tq_read(a.q, a.q_dtype, query.index * a.q_token_stride + query.head * a.q_head_stride + i);
+        const int64_t at = query.index * a.q_token_stride + query.head * a.q_head_stride + i;
+        y[i] = present ? to_domain * tq_read(a.q, a.q_dtype, at) : 0.0f;
     }
     __syncwarp();
-    y = tq_rotate_warp<DIM>(work, work + DIM, a.k_rotation.signs, a.k_rotation.paley, lane);
+    if (!a.q_rotated) {
+        y = tq_rotate_warp<DIM>(work, work + DIM, a.k_rotation.signs, a.k_rotation.paley, lane);
+    }
     for (int i = lane; i < DIM; i += 32) {
         largest = fmaxf(largest, fabsf(y[i]));
     }

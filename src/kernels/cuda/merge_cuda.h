@@ -69,24 +69,28 @@ template <int DIM> TQ_DEVICE void tq_merge_block(const tq_cuda_attend_args &a)
     for (int w = 0; w < TQ_ATTEND_WARPS; w++) {
         weight += warp_weights[w];
     }
+    const int other = a.out_rotated ? 0 : 1; /* The sums that are not in the domain of the output. */
     for (int i = lane; i < DIM; i += 32) {
         float sum = 0;
         for (int w = 0; w < TQ_ATTEND_WARPS; w++) {
-            sum += sums[w][1][i];
+            sum += sums[w][other][i];
         }
         work[0][i] = sum;
     }
-    const float *plain = work[0]; /* Zeros, if nothing is encoded in this cache. */
-    if (a.v_rotation.signs != nullptr) {
-        plain = tq_unrotate_warp<DIM>(work[0], work[1], a.v_rotation.signs, a.v_rotation.paley, lane);
+    const float *turned = work[0]; /* Zeros, if nothing is encoded in this cache. */
+    if (a.out_rotated) {
+        turned = tq_rotate_warp<DIM>(work[0], work[1], a.v_rotation.signs, a.v_rotation.paley, lane);
+    } else if (a.v_rotation.signs != nullptr) {
+        turned = tq_unrotate_warp<DIM>(work[0], work[1], a.v_rotation.signs, a.v_rotation.paley, lane);
     }
+    const float divisor = a.out_rotated ? weight * sqrtf((float)DIM) : weight;
     float *out = a.out + query.index * a.out_token_stride + query.head * a.out_head_stride;
     for (int i = lane; i < DIM; i += 32) {
-        float sum = plain[i];
+        float sum = turned[i];
         for (int w = 0; w < TQ_ATTEND_WARPS; w++) {
-            sum += sums[w][0][i];
+            sum += sums[w][1 - other][i];
         }
-        out[i] = sum / weight;
+        out[i] = sum / divisor;
     }
     if (lane == 0 && a.lse != nullptr) {
         a.lse[query.index * (a.n_kv_heads * a.group) + query.head] = (top + __log2f(weight)) / TQ_LOG2E;
