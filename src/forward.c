@@ -232,7 +232,9 @@ static tq_status store(tq_cache *cache, tq_seq *const *seqs, size_t n_seqs, uint
     tq_store *stores = &own_store;
     tq_kv *parts = &own_part;
     void *memory = NULL;
-    cache->stream = kv->stream;
+    if (cache->device != NULL) {
+        cache->stream = kv->stream;
+    }
     if (n_seqs > 1) {
         memory = tq_allocate(&cache->context->allocator, n_seqs, sizeof *stores + sizeof *parts);
         if (memory == NULL) {

@@ -238,8 +238,11 @@ static void store_vector(const tq_cache *cache, const void *x, tq_dtype dtype, s
 
 void tq_store_left(tq_store *store, size_t index, size_t end)
 {
+    tq_page *page = store->track->pages[index];
     tq_track_touch(store->track, index);
-    store->track->pages[index]->n_encoded = P;
+    if (page->n_encoded < P) { /* Else it may be shared: others read it. */
+        page->n_encoded = P;
+    }
     if (index + 1 < end) {
         drop_exact(store, index);
     }
