@@ -103,7 +103,7 @@ static void test_f16_is_seen(void **state)
 static void test_resident_bytes(void **state)
 {
     skip_where_rss_means_nothing();
-    enum { FORKS = 20 };
+    enum { FORKS = 20, HUGE_PAGE = 2 << 20 }; /* By which qemu's translations grow, in the same process. */
     const size_t n = quick() ? 4096 : 32768;
     const size_t f16_bytes = (size_t)LAYERS * HEADS * n * 2 * DIM * 2;
     struct rng rng = rng_seeded(92);
@@ -128,7 +128,9 @@ static void test_resident_bytes(void **state)
         assert_status(tq_seq_fork(seq, n - i, &forks[i]), TQ_OK);
     }
     assert_int_equal(stats_of(cache).page_bytes, estimate);
-    assert_true(resident() - unforked < estimate / FORKS);
+    const size_t for_forks = resident() - unforked;
+    printf("%d forks: %zu KiB\n", FORKS, for_forks >> 10);
+    assert_true(for_forks < estimate / FORKS + HUGE_PAGE);
     tq_cache_destroy(cache);
     tokens_free(&t);
 }
