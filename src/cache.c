@@ -231,6 +231,7 @@ void tq_cache_destroy(tq_cache *cache)
     }
     if (cache->device != NULL) {
         cache->device->ops->cache_close(cache->device, cache);
+        tq_pool_close(cache);
     }
     tq_release(allocator, cache->layers);
     tq_release(allocator, cache);

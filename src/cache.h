@@ -11,6 +11,7 @@
 #define TQ_CACHE_H
 
 #include "codec.h"
+#include "pool.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -52,7 +53,7 @@ typedef struct tq_track {
     size_t n_tokens;
     size_t room; /* Of `pages`, in pages. */
     tq_page **pages;
-    void *on_device;       /* The device's table of pages; null on a host. */
+    uint8_t *on_device;    /* The device's table of pages; null on a host. */
     size_t device_room;    /* Of it, in pages, */
     size_t device_current; /* and how many of its entries are right. */
 } tq_track;
@@ -80,7 +81,8 @@ struct tq_cache {
     tq_side v_sides[TQ_FORMATS];
     tq_seq *sequences;
     tq_device *device; /* The context's; null if pages are in the host's memory. */
-    void *on_device;   /* The device's own data. */
+    tq_pool pool;      /* The device's memory, */
+    void *on_device;   /* and its own data. */
     void *stream;      /* Of the call that is running. */
     tq_scratch *scratch;
     atomic_size_t n_sequences;

@@ -58,6 +58,51 @@ tq_status tq_device_status(const tq_device *device)
                          "tq_cache: the device failed; what is stored there can no longer be trusted");
 }
 
+tq_status tq_device_track_reserve(tq_cache *cache, tq_track *track, size_t n_pages)
+{
+    if (n_pages <= track->device_room) {
+        return TQ_OK;
+    }
+    uint8_t *table;
+    const size_t room = n_pages + n_pages / 2 + 64;
+    const tq_status status = tq_pool_take(cache, room * TQ_DEVICE_ENTRY, &table);
+    if (status != TQ_OK) {
+        return status;
+    }
+    tq_device_track_free(cache, track);
+    track->on_device = table;
+    track->device_room = room;
+    track->device_current = 0;
+    return TQ_OK;
+}
+
+void tq_device_track_free(tq_cache *cache, tq_track *track)
+{
+    if (track->on_device != NULL) {
+        tq_pool_give(cache, track->device_room * TQ_DEVICE_ENTRY, track->on_device);
+    }
+    track->on_device = NULL;
+    track->device_room = 0;
+}
+
+/* As find_spans in attend_page.c has it. */
+size_t tq_device_first_exact(const tq_cache *cache, const tq_track *track, size_t n_queries)
+{
+    const size_t encoded = tq_encoded_pages(cache, track->n_tokens - n_queries);
+    size_t boundary = track->n_tokens;
+    for (size_t i = tq_pages_of(track->n_tokens); i > 0; i--) {
+        const tq_page *page = track->pages[i - 1];
+        if (page->blocks[TQ_BLOCK_EXACT] == NULL || (i - 1 < encoded && page->n_encoded == TQ_PAGE_TOKENS)) {
+            break;
+        }
+        boundary = (i - 1) * TQ_PAGE_TOKENS + page->exact_from;
+        if (page->exact_from > 0) {
+            break;
+        }
+    }
+    return boundary;
+}
+
 /* --- a step --------------------------------------------------------------------------------------------------------
  */
 
@@ -140,7 +185,7 @@ tq_status tq_device_attend(tq_cache *cache, tq_form form, tq_track *const *track
     const tq_device_step step = {cache, form, tracks, n_tracks, cache->stream};
     tq_status status = TQ_OK;
     for (size_t i = 0; status == TQ_OK && i < n_tracks; i++) {
-        status = cache->device->ops->track_reserve(cache->device, cache, tracks[i], tq_pages_of(tracks[i]->n_tokens));
+        status = tq_device_track_reserve(cache, tracks[i], tq_pages_of(tracks[i]->n_tokens));
     }
     if (status == TQ_OK) {
         status = cache->device->ops->attend(cache->device, &step, args, first, n_tokens);

@@ -12,6 +12,8 @@
 
 #include <stdatomic.h>
 
+enum { TQ_DEVICE_ENTRY = 16 /* Bytes of an entry in a device's table of pages. */ };
+
 /* Some sequences of a cache that take the same step. */
 typedef struct tq_device_step {
     tq_cache *cache;
@@ -32,25 +34,26 @@ typedef struct tq_device_ops {
     tq_status (*form_open)(tq_device *device, tq_side *k, tq_side *v);
     void (*side_close)(tq_device *device, tq_side *side);
 
-    /* True if the device can read and write there. */
+    /* True if the device can read and write there. Null: it shares the host's memory, so all that callers pass are the
+     * host's addresses, and so are those of blocks. */
     bool (*owns)(tq_device *device, const void *memory);
 
-    /* Bytes of one head's keys or values in an encoded block. */
+    /* Bytes of one head's keys or values in an encoded block; f16: 64 rows. */
     size_t (*side_bytes)(tq_format format, size_t dim, bool has_mean);
 
-    tq_status (*allocate)(tq_device *device, tq_cache *cache, size_t bytes, uint8_t **block);
-    void (*free)(tq_device *device, tq_cache *cache, size_t bytes, uint8_t *block);
+    /* Memory of slab->bytes, and none of it. */
+    tq_status (*slab_open)(tq_device *device, tq_slab *slab);
+    void (*slab_close)(tq_device *device, tq_slab *slab);
+
+    /* Within the device, and between it and the host, which waits. */
     void (*copy)(tq_device *device, tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes);
+    void (*download)(tq_device *device, const tq_cache *cache, void *to, const uint8_t *from, size_t bytes);
+    void (*upload)(tq_device *device, const tq_cache *cache, uint8_t *to, const void *from, size_t bytes);
 
-    /* Copies a block to the host, in the host's layout, and back; waits for the device. */
-    tq_status (*read_block)(tq_device *device, const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block,
-                            uint8_t *host);
-    tq_status (*write_block)(tq_device *device, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
-                             uint8_t *block);
-
-    /* Room for n_pages in what the device knows of a track, in track->on_device. */
-    tq_status (*track_reserve)(tq_device *device, tq_cache *cache, tq_track *track, size_t n_pages);
-    void (*track_free)(tq_device *device, tq_cache *cache, tq_track *track);
+    /* The 64 rows of one head's keys or values in a record, and where their mean is there. */
+    void (*rows_from_record)(tq_form form, bool values, const uint8_t *record, uint8_t *rows);
+    void (*rows_to_record)(tq_form form, bool values, const uint8_t *rows, uint8_t *record);
+    size_t (*mean_at)(tq_form form, bool values);
 
     /* Encodes tokens [exact_from, 64) of a page for each track (null: none), as tq_page_encode does; a page with room
      * for sinks keeps them. */
@@ -91,5 +94,32 @@ tq_status tq_device_attend(tq_cache *cache, tq_form form, tq_track *const *track
 
 /* TQ_OK, or TQ_ERR_BACKEND and a sentence if something failed on the device. */
 tq_status tq_device_status(const tq_device *device);
+
+/* Room for n_pages in what the device knows of a track. */
+tq_status tq_device_track_reserve(tq_cache *cache, tq_track *track, size_t n_pages);
+void tq_device_track_free(tq_cache *cache, tq_track *track);
+
+/* From here on the newest n_queries tokens of a track see its tokens exact. */
+size_t tq_device_first_exact(const tq_cache *cache, const tq_track *track, size_t n_queries);
+
+/* A layer without codes: its encoded pages hold f16 rows, and are read as exact ones. */
+static inline bool tq_form_is_half(tq_form form)
+{
+    return form.k->codec->family == TQ_FAMILY_HALF;
+}
+
+/* True if what callers pass, and blocks, are where the host can read them. */
+static inline bool tq_cache_is_on_host(const tq_cache *cache)
+{
+    return cache->device == NULL || cache->device->ops->owns == NULL;
+}
+
+/* --- transfer.c ----------------------------------------------------------------------------------------------------
+ */
+
+/* Copies a block to the host, in the host's layout, and back: TQ_OK, TQ_ERR_OUT_OF_MEMORY or TQ_ERR_BACKEND. */
+tq_status tq_device_read_block(const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block, uint8_t *host);
+tq_status tq_device_write_block(const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
+                                uint8_t *block);
 
 #endif /* TQ_DEVICE_H */

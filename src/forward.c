@@ -40,13 +40,13 @@ static bool resolve_strides(size_t n_tokens, size_t n_heads, size_t dim, tq_dtyp
 /* On a device, nothing is read before the kernels do; but a pointer of the wrong kind is found. */
 static bool is_reachable(const tq_cache *cache, const void *memory)
 {
-    return memory == NULL || cache->device == NULL || cache->device->ops->owns(cache->device, memory);
+    return memory == NULL || tq_cache_is_on_host(cache) || cache->device->ops->owns(cache->device, memory);
 }
 
 static bool all_finite(const tq_cache *cache, const void *x, tq_dtype dtype, size_t n_tokens, size_t n_heads,
                        size_t dim, size_t token_stride, size_t head_stride)
 {
-    for (size_t token = 0; cache->device == NULL && token < n_tokens; token++) {
+    for (size_t token = 0; tq_cache_is_on_host(cache) && token < n_tokens; token++) {
         for (size_t head = 0; head < n_heads; head++) {
             const size_t offset = token * token_stride + head * head_stride;
             if (!cache->context->kernels.all_finite((const char *)x + offset * element_bytes(dtype), dtype, dim)) {
@@ -163,7 +163,7 @@ static tq_status read_attention(const tq_cache *cache, uint32_t layer, const tq_
         args->scale = 1.0F / sqrtf((float)desc->head_dim_k);
     }
     if (!isfinite(args->scale) || !isfinite(args->soft_cap) || !isfinite(args->skip_below) ||
-        (args->sink_logits != NULL && args->n_tokens > 0 && cache->device == NULL &&
+        (args->sink_logits != NULL && args->n_tokens > 0 && tq_cache_is_on_host(cache) &&
          !cache->context->kernels.all_finite(args->sink_logits, TQ_DTYPE_F32, args->n_q_heads)) ||
         !all_finite(cache, args->q, args->q_dtype, args->n_tokens, args->n_q_heads, desc->head_dim_k,
                     args->q_token_stride, args->q_head_stride)) {

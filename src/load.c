@@ -196,7 +196,7 @@ static tq_status read_to(tq_source *source, tq_cache *cache, const tq_page *page
         status = read_block(source, cache, page, kind, live, copy) ? TQ_OK : TQ_ERR_CORRUPT;
     }
     if (status == TQ_OK) {
-        status = cache->device->ops->write_block(cache->device, cache, page->form, kind, copy, page->blocks[kind]);
+        status = tq_device_write_block(cache, page->form, kind, copy, page->blocks[kind]);
     }
     tq_release(&cache->context->allocator, copy);
     return status;

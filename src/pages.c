@@ -21,7 +21,7 @@ static uint8_t *take_memory(tq_cache *cache, size_t bytes)
     if (cache->device == NULL) {
         return tq_allocate(&cache->context->allocator, 1, bytes);
     }
-    return cache->device->ops->allocate(cache->device, cache, bytes, &memory) == TQ_OK ? memory : NULL;
+    return tq_pool_take(cache, bytes, &memory) == TQ_OK ? memory : NULL;
 }
 
 static void give_memory(tq_cache *cache, size_t bytes, uint8_t *memory)
@@ -29,7 +29,7 @@ static void give_memory(tq_cache *cache, size_t bytes, uint8_t *memory)
     if (cache->device == NULL) {
         tq_release(&cache->context->allocator, memory);
     } else {
-        cache->device->ops->free(cache->device, cache, bytes, memory);
+        tq_pool_give(cache, bytes, memory);
     }
 }
 

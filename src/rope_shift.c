@@ -110,9 +110,9 @@ static tq_status shift_on_host(tq_cache *cache, shift_work *work)
         const tq_block kind = (tq_block)i;
         if (page->blocks[i] != NULL) {
             copy.blocks[i] = tq_allocate(allocator, 1, tq_host_block_bytes(cache, page->form, kind));
-            status = copy.blocks[i] == NULL ? TQ_ERR_OUT_OF_MEMORY
-                                            : cache->device->ops->read_block(cache->device, cache, page->form, kind,
-                                                                             page->blocks[i], copy.blocks[i]);
+            status = copy.blocks[i] == NULL
+                         ? TQ_ERR_OUT_OF_MEMORY
+                         : tq_device_read_block(cache, page->form, kind, page->blocks[i], copy.blocks[i]);
         }
     }
     if (status == TQ_OK) {
@@ -121,8 +121,7 @@ static tq_status shift_on_host(tq_cache *cache, shift_work *work)
     }
     for (size_t i = 0; i < TQ_BLOCK_KINDS; i++) {
         if (status == TQ_OK && page->blocks[i] != NULL) {
-            status = cache->device->ops->write_block(cache->device, cache, page->form, (tq_block)i, copy.blocks[i],
-                                                     page->blocks[i]);
+            status = tq_device_write_block(cache, page->form, (tq_block)i, copy.blocks[i], page->blocks[i]);
         }
         tq_release(allocator, copy.blocks[i]);
     }

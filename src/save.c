@@ -91,8 +91,7 @@ static tq_status write_from(tq_sink *sink, const tq_cache *cache, const tq_page 
     tq_status status = TQ_OK;
     if (cache->device != NULL) {
         copy = tq_allocate(&cache->context->allocator, 1, tq_host_block_bytes(cache, page->form, kind));
-        status = copy == NULL ? TQ_ERR_OUT_OF_MEMORY
-                              : cache->device->ops->read_block(cache->device, cache, page->form, kind, block, copy);
+        status = copy == NULL ? TQ_ERR_OUT_OF_MEMORY : tq_device_read_block(cache, page->form, kind, block, copy);
         block = copy;
     }
     if (status == TQ_OK) {

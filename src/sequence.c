@@ -12,9 +12,7 @@ void tq_seq_free(tq_seq *seq)
             tq_page_release(seq->cache, track->pages[i]);
         }
         tq_release(allocator, track->pages);
-        if (track->on_device != NULL) {
-            seq->cache->device->ops->track_free(seq->cache->device, seq->cache, track);
-        }
+        tq_device_track_free(seq->cache, track);
     }
     tq_release(allocator, seq->tracks);
     tq_release(allocator, seq);

@@ -18,7 +18,7 @@ static void give_block(tq_store *store, tq_block kind, uint8_t *block)
 static uint8_t *take_block(tq_store *store, tq_block kind)
 {
     uint8_t *block = store->spare_blocks[kind][--store->n_spare_blocks[kind]];
-    if (store->cache->device == NULL) {
+    if (tq_cache_is_on_host(store->cache)) {
         memset(block, 0, tq_block_bytes(store->cache, store->form, kind));
     }
     return block;
@@ -163,7 +163,7 @@ tq_status tq_store_begin(tq_store *store, tq_cache *cache, tq_form form, tq_trac
     const needs n = count_needs(store, end);
     tq_status status = tq_track_reserve(cache, track, tq_pages_of(end));
     if (status == TQ_OK && cache->device != NULL) {
-        status = cache->device->ops->track_reserve(cache->device, cache, track, tq_pages_of(end));
+        status = tq_device_track_reserve(cache, track, tq_pages_of(end));
     }
     if (status == TQ_OK) {
         status = reserve_spares(store, &n);

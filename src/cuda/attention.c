@@ -8,34 +8,11 @@ enum { P = TQ_PAGE_TOKENS, LEAST_PAGES = 4, BLOCKS_OF_SM = 4, EXACT_OF_SPLIT = 2
 
 static const unsigned THREADS = 128;
 
-static bool is_half(const tq_device_step *step)
-{
-    return step->form.k->codec->family == TQ_FAMILY_HALF;
-}
-
-/* From here on tokens are exact for the newest queries; see find_spans in attend_page.c. */
-static size_t first_exact(const tq_cache *cache, const tq_track *track, size_t n_queries)
-{
-    const size_t encoded = tq_encoded_pages(cache, track->n_tokens - n_queries);
-    size_t boundary = track->n_tokens;
-    for (size_t i = tq_pages_of(track->n_tokens); i > 0; i--) {
-        const tq_page *page = track->pages[i - 1];
-        if (page->blocks[TQ_BLOCK_EXACT] == NULL || (i - 1 < encoded && page->n_encoded == P)) {
-            break;
-        }
-        boundary = (i - 1) * P + page->exact_from;
-        if (page->exact_from > 0) {
-            break;
-        }
-    }
-    return boundary;
-}
-
 static tq_cuda_view view_of(const tq_device_step *step, const tq_track *track, size_t n_queries)
 {
-    tq_cuda_view view = {track->on_device, NULL, (int32_t)track->n_tokens, 0};
-    if (!is_half(step)) { /* Encoded pages of f16 are read as exact ones. */
-        view.n_encoded = (int32_t)first_exact(step->cache, track, n_queries);
+    tq_cuda_view view = {(const tq_cuda_entry *)track->on_device, NULL, (int32_t)track->n_tokens, 0};
+    if (!tq_form_is_half(step->form)) { /* Encoded pages of f16 are read as exact ones. */
+        view.n_encoded = (int32_t)tq_device_first_exact(step->cache, track, n_queries);
         view.sinks = track->pages[0]->blocks[TQ_BLOCK_SINKS];
     }
     return view;
@@ -71,18 +48,18 @@ static void plan_splits(const tq_cuda_device *device, const tq_device_step *step
     args->exact_splits = (int)clamp(wave, 1, (exact + EXACT_OF_SPLIT - 1) / EXACT_OF_SPLIT);
 }
 
-static tq_status reserve_partials(tq_cuda_device *device, const tq_device_step *step, tq_cuda_attend_args *args)
+static tq_status reserve_partials(const tq_device_step *step, tq_cuda_attend_args *args)
 {
     tq_cuda_cache *own = step->cache->on_device;
     const size_t floats = (size_t)args->n_seqs * (size_t)args->n_kv_heads * (size_t)args->n_q_tokens *
                           (size_t)args->group * (size_t)(args->exact_splits + args->n_splits) * (size_t)(args->dim + 2);
     if (floats > own->partial_floats) { /* What it replaces may be in use: it is freed with the cache. */
-        void *memory;
-        const tq_status status = tq_cuda_keep(device, step->cache, 2 * floats * sizeof(float), &memory);
+        const tq_slab *slab;
+        const tq_status status = tq_pool_keep(step->cache, 2 * floats * sizeof(float), &slab);
         if (status != TQ_OK) {
             return status;
         }
-        own->partials = memory;
+        own->partials = (float *)slab->address;
         own->partial_floats = 2 * floats;
     }
     args->partials = own->partials;
@@ -93,7 +70,7 @@ static tq_status launch(tq_cuda_device *device, const tq_device_step *step, tq_c
 {
     const tq_cuda_module *module = ((tq_cuda_cache *)step->cache->on_device)->module;
     plan_splits(device, step, args);
-    const tq_status status = reserve_partials(device, step, args);
+    const tq_status status = reserve_partials(step, args);
     if (status != TQ_OK) {
         return status;
     }
@@ -139,7 +116,7 @@ static tq_cuda_attend_args describe(const tq_device_step *step, const tq_attenti
                                 .out_head_stride = (int64_t)attention->out_head_stride,
                                 .lse = attention->lse == NULL ? NULL : attention->lse + token * attention->n_q_heads,
                                 .sink_logits = attention->sink_logits};
-    if (!is_half(step)) {
+    if (!tq_form_is_half(step->form)) {
         const tq_cuda_side *k = step->form.k->on_device;
         const tq_cuda_side *v = step->form.v->on_device;
         args.k_rotation = k->code.rotation;

@@ -49,26 +49,8 @@ typedef struct tq_cuda_side {
     tq_cuda_table table;
 } tq_cuda_side;
 
-/* Free blocks of one size, cut from slabs that live as long as the cache. */
-typedef struct tq_cuda_size {
-    struct tq_cuda_size *next;
-    size_t bytes;
-    size_t n_free;
-    size_t room;
-    size_t n_blocks;
-    uint8_t **free; /* [room], of which n_free are used. */
-} tq_cuda_size;
-
-/* Device memory that is freed with the cache. */
-typedef struct tq_cuda_slab {
-    struct tq_cuda_slab *next;
-    void *address;
-} tq_cuda_slab;
-
 typedef struct tq_cuda_cache {
     tq_cuda_module *module;
-    tq_cuda_size *sizes;
-    tq_cuda_slab *slabs;
     float *partials;
     size_t partial_floats;
 } tq_cuda_cache;
@@ -113,16 +95,13 @@ void tq_cuda_run(tq_cuda_device *device, const tq_cuda_kernel *kernel, const uns
 /* --- memory.c ------------------------------------------------------------------------------------------------------
  */
 
-/* Memory that is freed with the cache. */
-tq_status tq_cuda_keep(tq_cuda_device *device, tq_cache *cache, size_t bytes, void **memory);
-
-tq_status tq_cuda_allocate(tq_device *base, tq_cache *cache, size_t bytes, uint8_t **block);
-void tq_cuda_free(tq_device *base, tq_cache *cache, size_t bytes, uint8_t *block);
+tq_status tq_cuda_slab_open(tq_device *base, tq_slab *slab);
+void tq_cuda_slab_close(tq_device *base, tq_slab *slab);
 void tq_cuda_copy(tq_device *base, tq_cache *cache, uint8_t *to, const uint8_t *from, size_t bytes);
+void tq_cuda_download(tq_device *base, const tq_cache *cache, void *to, const uint8_t *from, size_t bytes);
+void tq_cuda_upload(tq_device *base, const tq_cache *cache, uint8_t *to, const void *from, size_t bytes);
 tq_status tq_cuda_cache_open(tq_device *base, tq_cache *cache);
 void tq_cuda_cache_close(tq_device *base, tq_cache *cache);
-tq_status tq_cuda_track_reserve(tq_device *base, tq_cache *cache, tq_track *track, size_t n_pages);
-void tq_cuda_track_free(tq_device *base, tq_cache *cache, tq_track *track);
 
 /* --- sides.c -------------------------------------------------------------------------------------------------------
  */
@@ -139,13 +118,12 @@ static inline tq_format tq_cuda_kernel_format(const tq_side *side)
     return side->codec->family == TQ_FAMILY_HALF ? TQ_FORMAT_TURBO4 : side->codec->desc.format;
 }
 
-/* --- transfer.c ----------------------------------------------------------------------------------------------------
+/* --- records.c -----------------------------------------------------------------------------------------------------
  */
 
-tq_status tq_cuda_read_block(tq_device *base, const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block,
-                             uint8_t *host);
-tq_status tq_cuda_write_block(tq_device *base, tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
-                              uint8_t *block);
+void tq_cuda_rows_from_record(tq_form form, bool values, const uint8_t *record, uint8_t *rows);
+void tq_cuda_rows_to_record(tq_form form, bool values, const uint8_t *rows, uint8_t *record);
+size_t tq_cuda_mean_at(tq_form form, bool values);
 
 /* --- steps.c, attention.c ------------------------------------------------------------------------------------------
  */

@@ -6,16 +6,13 @@
 
 enum { P = TQ_PAGE_TOKENS };
 
+_Static_assert(sizeof(tq_cuda_entry) == TQ_DEVICE_ENTRY, "tables have room for entries");
+
 static const unsigned THREADS = 128;
 
 static tq_cuda_module *module_of(const tq_device_step *step)
 {
     return ((tq_cuda_cache *)step->cache->on_device)->module;
-}
-
-static bool is_half(const tq_side *side)
-{
-    return side->codec->family == TQ_FAMILY_HALF;
 }
 
 /* --- encoding ------------------------------------------------------------------------------------------------------
@@ -53,7 +50,7 @@ void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const 
     const bool entered = tq_cuda_enter(device);
     for (size_t i = 0; i < step->n_tracks; i++) {
         const tq_page *page = pages[i];
-        if (page != NULL && is_half(step->form.k)) {
+        if (page != NULL && tq_form_is_half(step->form)) {
             copy_page(device, step, page);
         } else if (page != NULL) {
             const int n = args.n_pages++;
@@ -100,7 +97,7 @@ void tq_cuda_patch(tq_cuda_device *device, const tq_device_step *step)
         const size_t n_pages = tq_pages_of(track->n_tokens);
         for (; track->device_current < n_pages; track->device_current++) {
             args.patches[args.n].at = (tq_cuda_entry *)track->on_device + track->device_current;
-            args.patches[args.n].entry = entry_of(track->pages[track->device_current], is_half(step->form.k));
+            args.patches[args.n].entry = entry_of(track->pages[track->device_current], tq_form_is_half(step->form));
             if (++args.n == TQ_CUDA_PAGES) {
                 launch_patches(device, step, &args);
             }
