@@ -45,7 +45,7 @@ tq_gpu_slice metal_room(size_t bytes)
 tq_gpu_slice metal_copy(const void *data, size_t bytes)
 {
     const tq_gpu_slice slice = metal_room(bytes);
-    assert_device(tq_gpu_upload(metal_device, slice.memory, 0, data, bytes));
+    memcpy(slice.memory->host, data, bytes);
     return slice;
 }
 
@@ -58,7 +58,8 @@ tq_gpu_slice metal_code(const tq_codec *codec)
 
 void metal_read(tq_gpu_slice slice, void *data, size_t bytes)
 {
-    assert_device(tq_gpu_download(metal_device, slice.memory, slice.at, data, bytes));
+    assert_device(tq_gpu_wait(metal_device));
+    memcpy(data, (const char *)slice.memory->host + slice.at, bytes);
 }
 
 void metal_free_all(void)

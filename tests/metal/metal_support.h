@@ -28,6 +28,7 @@ void metal_assert_ok(tq_status status, const char *call, const char *file, int l
 tq_gpu_slice metal_copy(const void *data, size_t bytes);
 tq_gpu_slice metal_room(size_t bytes);
 tq_gpu_slice metal_code(const tq_codec *codec);
+/* Waits for what has been launched. */
 void metal_read(tq_gpu_slice slice, void *data, size_t bytes);
 void metal_free_all(void);
 int metal_teardown(void **state); /* Does that, also after a failure. */

@@ -29,7 +29,10 @@ typedef struct layer {
     tq_codec *codec[2]; /* Of keys, of values. */
     size_t dim;
     tq_metal_attend_args args;
-    tq_metal_lengths lengths[SEQS];
+    struct {
+        uint32_t n_tokens;
+        uint32_t n_encoded;
+    } lengths[SEQS];
     side *sides[SEQS][HEADS][2];
     float q[SEQS * HEADS * MOST_GROUP * TQ_METAL_MAX_DIM];
     float sink_logits[HEADS * MOST_GROUP];
@@ -105,21 +108,19 @@ static layer *draw_layer(struct rng *rng, uint32_t dim, tq_format k_format, tq_f
     *l = (layer){.dim = dim, .has_sink_logits = pick(rng, 2) == 0};
     l->codec[0] = open_side_codec(dim, k_format, TQ_SCALE_NORM);
     l->codec[1] = open_side_codec(dim, v_format, TQ_SCALE_UNBIASED);
-    l->args = (tq_metal_attend_args){.n_seqs = SEQS,
+    l->args = (tq_metal_attend_args){.n_queries = SEQS,
                                      .n_kv_heads = HEADS,
                                      .group = groups[pick(rng, 4)],
                                      .n_sinks = pick(rng, 2) * SINKS,
                                      .sliding_window = pick(rng, 2) * (1 + pick(rng, 300)),
-                                     .page_table_stride = PAGES,
-                                     .exact_table_stride = PAGES,
-                                     .exact_slots = PAGES,
                                      .n_splits = 1 + pick(rng, 3),
                                      .exact_splits = 1 + pick(rng, 2),
                                      .scale = 1 / sqrtf((float)dim),
                                      .soft_cap = (float)pick(rng, 2) * 5};
     for (size_t seq = 0; seq < SEQS; seq++) {
         const uint32_t encoded = seq == 0 ? pick(rng, PAGES - 1) * P : pick(rng, TOKENS - P);
-        l->lengths[seq] = (tq_metal_lengths){encoded + 1 + pick(rng, TOKENS - encoded), encoded};
+        l->lengths[seq].n_tokens = encoded + 1 + pick(rng, TOKENS - encoded);
+        l->lengths[seq].n_encoded = encoded;
     }
     for (size_t i = 0; i < SEQS * HEADS * 2; i++) {
         l->sides[i / 4][i / 2 % 2][i % 2] = make_side(rng, l, i / 4, l->codec[i % 2]);
@@ -177,55 +178,43 @@ static double expect(const layer *l, size_t row, double *out, double *lse)
  */
 
 /* Pages of all sequences lie in the pool in reverse order. */
-static uint32_t pool_page(size_t seq, size_t page)
+static size_t pool_page(size_t seq, size_t page)
 {
-    return (uint32_t)(SEQS * PAGES - 1 - (seq * PAGES + page));
+    return SEQS * PAGES - 1 - (seq * PAGES + page);
 }
 
-static tq_gpu_slice make_table(void)
+static size_t record_bytes(const tq_metal_layer *shape)
 {
-    uint32_t table[SEQS * PAGES];
-    for (size_t i = 0; i < SEQS * PAGES; i++) {
-        table[i] = pool_page(i / PAGES, i % PAGES);
-    }
-    return metal_copy(table, sizeof table);
+    return 2 * (size_t)tq_metal_record_words(shape->k_format, shape->v_format, shape->dim);
 }
 
-/* Appends the encoded tokens of a sequence, and puts the means of its pages there. */
+/* The encoded tokens of a sequence, and the means of its pages. Pages without encoded tokens stay as they are. */
 static void append_seq(const layer *l, const tq_metal_layer *shape, size_t seq, tq_gpu_slice pages)
 {
-    const uint32_t n = l->lengths[seq].n_encoded;
-    uint8_t *rows[2];
-    uint32_t slots[TOKENS];
-    for (size_t values = 0; values < 2; values++) {
-        const size_t row_bytes = l->codec[values]->code.row_bytes;
-        rows[values] = filled(TOKENS * HEADS * row_bytes);
-        for (size_t i = 0; i < (size_t)n * HEADS; i++) {
-            memcpy(rows[values] + i * row_bytes, l->sides[seq][i % HEADS][values]->rows + i / HEADS * row_bytes,
-                   row_bytes);
+    const size_t n_pages = (l->lengths[seq].n_encoded + P - 1) / P;
+    tq_metal_page to[PAGES];
+    tq_gpu_slice rows[2];
+    for (size_t page = 0; page < n_pages; page++) {
+        const size_t at = pool_page(seq, page) * HEADS * record_bytes(shape);
+        to[page] = (tq_metal_page){.records = pages.memory->address + at};
+        for (size_t i = 0; i < (size_t)HEADS * 2; i++) {
+            memcpy((char *)pages.memory->host + at + i / 2 * record_bytes(shape) +
+                       2 * (size_t)tq_metal_mean_at(shape->k_format, shape->dim, (int)i % 2),
+                   l->sides[seq][i / 2][i % 2]->means + page * l->dim, l->dim * sizeof(uint16_t));
         }
     }
-    for (uint32_t t = 0; t < n; t++) {
-        slots[t] = P * pool_page(seq, t / P) + t % P;
+    for (size_t values = 0; n_pages > 0 && values < 2; values++) {
+        const size_t bytes = P * l->codec[values]->code.row_bytes;
+        rows[values] = metal_room(n_pages * HEADS * bytes);
+        for (size_t i = 0; i < n_pages * HEADS; i++) {
+            memcpy((char *)rows[values].memory->host + i * bytes,
+                   l->sides[seq][i % HEADS][values]->rows + i / HEADS * bytes, bytes);
+        }
     }
-    if (n > 0) {
-        assert_device(tq_metal_append(metal_device, shape, (tq_metal_append_args){n, HEADS},
-                                      metal_copy(rows[0], HEADS * n * l->codec[0]->code.row_bytes),
-                                      metal_copy(rows[1], HEADS * n * l->codec[1]->code.row_bytes),
-                                      metal_copy(slots, n * sizeof *slots), pages));
+    if (n_pages > 0) {
+        assert_device(tq_metal_append(metal_device, shape, (tq_metal_append_args){(uint32_t)n_pages, HEADS}, rows[0],
+                                      rows[1], metal_copy(to, n_pages * sizeof *to)));
     }
-    const size_t record = 2 * (size_t)tq_metal_record_words(shape->k_format, shape->v_format, shape->dim);
-    for (size_t i = 0; i < (size_t)PAGES * HEADS * 2; i++) {
-        const size_t page = i / 2 / HEADS;
-        const size_t head = i / 2 % HEADS;
-        const int values = (int)i % 2;
-        const size_t at = (pool_page(seq, page) * HEADS + head) * record +
-                          2 * (size_t)tq_metal_mean_at(shape->k_format, shape->dim, values);
-        assert_device(tq_gpu_upload(metal_device, pages.memory, at, l->sides[seq][head][values]->means + page * l->dim,
-                                    l->dim * sizeof(uint16_t)));
-    }
-    free(rows[0]);
-    free(rows[1]);
 }
 
 /* f16 keys and values of a head: `tokens` of them from `first` on, to a place of as many. */
@@ -252,48 +241,60 @@ static tq_gpu_slice make_exact(const layer *l)
     return slice;
 }
 
-static tq_gpu_slice make_sinks(const layer *l)
+/* Of a sequence; 0 if there are none. */
+static uint64_t make_sinks(const layer *l, size_t seq)
 {
-    static uint16_t sinks[SEQS * HEADS * 2 * SINKS * TQ_METAL_MAX_DIM];
+    static uint16_t sinks[HEADS * 2 * SINKS * TQ_METAL_MAX_DIM];
     const size_t head_halves = 2 * (size_t)l->args.n_sinks * l->dim;
     if (head_halves == 0) {
-        return (tq_gpu_slice){NULL, 0};
+        return 0;
     }
-    for (size_t i = 0; i < SEQS * HEADS; i++) {
-        put_exact(l, i / HEADS, i % HEADS, 0, l->args.n_sinks, sinks + i * head_halves);
+    for (size_t head = 0; head < HEADS; head++) {
+        put_exact(l, seq, head, 0, l->args.n_sinks, sinks + head * head_halves);
     }
-    return metal_copy(sinks, SEQS * HEADS * head_halves * sizeof *sinks);
+    return metal_copy(sinks, HEADS * head_halves * sizeof *sinks).memory->address;
+}
+
+static tq_gpu_slice make_views(const layer *l, const tq_metal_layer *shape, tq_gpu_slice pages)
+{
+    const tq_gpu_slice exact = make_exact(l);
+    tq_metal_view views[SEQS];
+    for (size_t seq = 0; seq < SEQS; seq++) {
+        tq_metal_entry table[PAGES];
+        for (size_t page = 0; page < PAGES; page++) {
+            const size_t first = pool_page(seq, page) * HEADS;
+            table[page] = (tq_metal_entry){pages.memory->address + first * record_bytes(shape),
+                                           exact.memory->address + first * 2 * P * l->dim * sizeof(uint16_t)};
+        }
+        views[seq] = (tq_metal_view){metal_copy(table, sizeof table).memory->address, make_sinks(l, seq),
+                                     l->lengths[seq].n_tokens, l->lengths[seq].n_encoded};
+    }
+    return metal_copy(views, sizeof views);
 }
 
 static void check_layer(const layer *l)
 {
     const size_t rows = (size_t)SEQS * HEADS * l->args.group;
     const tq_metal_layer shape = {(int32_t)l->dim, l->codec[0]->desc.format, l->codec[1]->desc.format};
-    const size_t record = 2 * (size_t)tq_metal_record_words(shape.k_format, shape.v_format, shape.dim);
     static float got[SEQS * HEADS * MOST_GROUP * TQ_METAL_MAX_DIM];
     static float got_lse[SEQS * HEADS * MOST_GROUP];
-    const tq_gpu_slice pages = metal_room(SEQS * PAGES * HEADS * record);
+    const tq_gpu_slice pages = metal_room(SEQS * PAGES * HEADS * record_bytes(&shape));
     for (size_t seq = 0; seq < SEQS; seq++) {
         append_seq(l, &shape, seq, pages);
     }
     tq_metal_attention attention = {.args = l->args,
                                     .k_code = metal_code(l->codec[0]),
                                     .v_code = metal_code(l->codec[1]),
-                                    .lengths = metal_copy(l->lengths, sizeof l->lengths),
+                                    .views = make_views(l, &shape, pages),
                                     .q = metal_copy(l->q, rows * l->dim * sizeof *l->q),
-                                    .pages = pages,
-                                    .page_table = make_table(),
-                                    .exact = make_exact(l),
-                                    .exact_table = make_table(),
-                                    .sinks = make_sinks(l),
-                                    .scratch = metal_room(tq_metal_attention_scratch(&shape, &l->args)),
+                                    .rotated = metal_room(rows * l->dim * sizeof *l->q),
+                                    .partials = metal_room(tq_metal_partial_bytes(&shape, &l->args)),
                                     .out = metal_room(rows * l->dim * sizeof *got),
                                     .lse = metal_room(rows * sizeof *got_lse)};
     if (l->has_sink_logits) {
         attention.sink_logits = metal_copy(l->sink_logits, sizeof l->sink_logits);
     }
     assert_device(tq_metal_attend(metal_device, &shape, &attention));
-    assert_device(tq_gpu_wait(metal_device));
     metal_read(attention.out, got, rows * l->dim * sizeof *got);
     metal_read(attention.lse, got_lse, rows * sizeof *got_lse);
     for (size_t row = 0; row < rows; row++) {

@@ -33,26 +33,14 @@ enum { TQ_CONSTANT_DIM, TQ_CONSTANT_FORMAT, TQ_CONSTANT_V_FORMAT, TQ_METAL_CONST
 
 /* Buffers. The struct of arguments is always the first. */
 enum { TQ_AT_ARGS };
-enum { TQ_ENCODE_CODE = 1, TQ_ENCODE_X, TQ_ENCODE_ROWS };
+enum { TQ_ENCODE_CODE = 1, TQ_ENCODE_X, TQ_ENCODE_PAGES, TQ_ENCODE_ROWS };
 enum { TQ_DECODE_CODE = 1, TQ_DECODE_ROWS, TQ_DECODE_X };
 enum { TQ_ROTATE_CODE = 1, TQ_ROTATE_X, TQ_ROTATE_Y };
 enum { TQ_SCORES_CODE = 1, TQ_SCORES_Q, TQ_SCORES_ROWS, TQ_SCORES_SCORES };
-enum { TQ_APPEND_K_ROWS = 1, TQ_APPEND_V_ROWS, TQ_APPEND_SLOTS, TQ_APPEND_PAGES };
-enum {
-    TQ_ATTEND_K_CODE = 1,
-    TQ_ATTEND_V_CODE,
-    TQ_ATTEND_LENGTHS,
-    TQ_ATTEND_Q,
-    TQ_ATTEND_ROTATED,
-    TQ_ATTEND_PAGES,
-    TQ_ATTEND_PAGE_TABLE,
-    TQ_ATTEND_EXACT,
-    TQ_ATTEND_EXACT_TABLE,
-    TQ_ATTEND_SINKS,
-    TQ_ATTEND_PARTIALS
-};
+enum { TQ_APPEND_K_ROWS = 1, TQ_APPEND_V_ROWS, TQ_APPEND_PAGES };
+enum { TQ_ATTEND_K_CODE = 1, TQ_ATTEND_V_CODE, TQ_ATTEND_VIEWS, TQ_ATTEND_Q, TQ_ATTEND_ROTATED, TQ_ATTEND_PARTIALS };
 enum { TQ_MERGE_CODE = 1, TQ_MERGE_PARTIALS, TQ_MERGE_SINK_LOGITS, TQ_MERGE_OUT, TQ_MERGE_LSE };
-enum { TQ_METAL_BUFFERS = 12 }; /* Of a kernel, at most. */
+enum { TQ_METAL_BUFFERS = 7 }; /* Of a kernel, at most. */
 
 /* Threads. Sixteen take a vector where the order of sums is prescribed (vector_metal.h). */
 enum {
@@ -96,6 +84,26 @@ typedef struct tq_metal_rows_args {
     uint32_t n;
 } tq_metal_rows_args;
 
+/* Encoders take dense vectors, or the keys or values of pages: vector i is token i % 64 of head i / 64 % n_kv_heads of
+ * page i / 64 / n_kv_heads, its norm is taken after the rotation, and its page's mean is taken off if that makes it
+ * shorter. */
+typedef struct tq_metal_encode_args {
+    uint32_t n;
+    uint32_t n_kv_heads; /* 0: dense vectors. */
+    uint32_t values;     /* 0: keys. */
+    uint32_t has_mean;
+    uint32_t k_format; /* Of the record, */
+    uint32_t record_words;
+} tq_metal_encode_args;
+
+/* A page of all heads: its exact tokens, f16, head by head, keys and values, [64, dim] each; its records, head by head,
+ * whose means are there; and the first token that is to be encoded. */
+typedef struct tq_metal_page {
+    TQ_METAL_ADDRESS(const half) exact;
+    TQ_METAL_ADDRESS(ushort) records;
+    uint32_t first;
+} tq_metal_page;
+
 /* scores[i * stride + k] = scale <q_i, row_k> for n_q rotated queries and n rows. */
 typedef struct tq_metal_scores_args {
     uint32_t n;
@@ -104,37 +112,41 @@ typedef struct tq_metal_scores_args {
     float scale;
 } tq_metal_scores_args;
 
-/* Rows of n tokens, [n, n_kv_heads], go to places of pages: token i to slots[i] = 64 * page + place. */
+/* Rows of whole pages, [n_pages, n_kv_heads, 64], go to their places in the records. */
 typedef struct tq_metal_append_args {
-    uint32_t n;
+    uint32_t n_pages;
     uint32_t n_kv_heads;
 } tq_metal_append_args;
 
-/* Attention of the newest token of each of n_seqs sequences over one layer. A sequence's tokens [0, n_encoded) are seen
- * encoded, except that the first n_sinks of them are seen exact, like those from n_encoded on. */
+/* Attention of n_queries tokens over one layer. */
 typedef struct tq_metal_attend_args {
-    uint32_t n_seqs;
+    uint32_t n_queries;
     uint32_t n_kv_heads;
     uint32_t group; /* Query heads of a KV head. */
     uint32_t n_sinks;
     uint32_t sliding_window; /* 0: none. */
-    uint32_t page_table_stride;
-    uint32_t exact_table_stride;
-    uint32_t exact_slots; /* Page i of a sequence is exact_table[i % exact_slots]. */
-    uint32_t n_splits;    /* Of the encoded pages of a sequence. */
+    uint32_t n_splits;       /* Of the encoded pages of a sequence. */
     uint32_t exact_splits;
     float scale;
     float soft_cap; /* 0: none. */
 } tq_metal_attend_args;
 
-/* Of a sequence. */
-typedef struct tq_metal_lengths {
-    uint32_t n_tokens; /* At least one: the token that attends. */
+/* Of a page of a sequence: all heads. */
+typedef struct tq_metal_entry {
+    TQ_METAL_ADDRESS(const ushort) records;
+    TQ_METAL_ADDRESS(const half) exact; /* By head: keys [64, dim], values. */
+} tq_metal_entry;
+
+/* What a query token sees of its sequence: tokens [0, n_encoded) encoded, but the first args.n_sinks of them exact if
+ * there are sinks, like those from n_encoded on. Page p is table[p]. */
+typedef struct tq_metal_view {
+    TQ_METAL_ADDRESS(const tq_metal_entry) table;
+    TQ_METAL_ADDRESS(const half) sinks; /* By head: keys [n_sinks, dim], values. Or null. */
+    uint32_t n_tokens;                  /* At least one: the token that attends. */
     uint32_t n_encoded;
-} tq_metal_lengths;
+} tq_metal_view;
 
 typedef struct tq_metal_merge_args {
-    uint32_t n_seqs;
     uint32_t n_q_heads;
     uint32_t slots; /* exact_splits + n_splits; the exact ones come first. */
     uint32_t exact_splits;

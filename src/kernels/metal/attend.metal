@@ -6,14 +6,15 @@
  *     s = cap(scale <q, key>)                                                  exact, and sinks
  *     w = exp(s - top);  sums += w s_v value levels, or w value
  *
- * The grid is (splits, KV heads and tiles of four query rows, sequences). A split is a part of the exact tokens or of
- * the encoded pages; the simdgroups of its threadgroup take every fourth block of 64 tokens, each with a softmax of its
- * own, and are added up at the end. merge.metal adds up the splits. */
+ * The grid is (splits, KV heads and tiles of four query rows, query tokens). A split is a part of the exact tokens or
+ * of the encoded pages; the simdgroups of its threadgroup take every fourth block of 64 tokens, each with a softmax of
+ * its own, and are added up at the end. merge.metal adds up the splits. */
 #include "kernels/metal/attend_metal.h"
 
 /* What the threads of a simdgroup know about their work. */
 struct tq_work {
-    uint seq;
+    device const tq_metal_entry *table;
+    device const half *sinks;
     uint kv_head;
     uint lane;
     uint begin; /* Tokens [begin, n_tokens) are seen, */
@@ -22,16 +23,17 @@ struct tq_work {
     uint n_sinks; /* those before n_sinks and from n_encoded on exact. */
 };
 
-inline void tq_find_work(constant tq_metal_attend_args &args, device const tq_metal_lengths &lengths, uint seq,
-                         uint kv_head, uint index, thread tq_work &work)
+inline void tq_find_work(constant tq_metal_attend_args &args, device const tq_metal_view &view, uint kv_head,
+                         uint index, thread tq_work &work)
 {
     const uint window = args.sliding_window;
-    work.seq = seq;
+    work.table = view.table;
+    work.sinks = view.sinks;
     work.kv_head = kv_head;
     work.lane = index % TQ_METAL_SIMD;
-    work.n_tokens = lengths.n_tokens;
-    work.n_encoded = lengths.n_encoded;
-    work.n_sinks = min(args.n_sinks, work.n_encoded);
+    work.n_tokens = view.n_tokens;
+    work.n_encoded = view.n_encoded;
+    work.n_sinks = view.sinks == nullptr ? 0 : min(args.n_sinks, work.n_encoded);
     work.begin = window == 0 || work.n_tokens < window ? 0 : work.n_tokens - window;
 }
 
@@ -144,25 +146,22 @@ inline uint tq_exact_token(thread const tq_work &work, uint i)
     return i < work.n_sinks ? i : work.n_encoded + i - work.n_sinks;
 }
 
-inline void tq_find_exact(constant tq_metal_attend_args &args, thread const tq_work &work, device const half *exact,
-                          device const uint *exact_table, device const half *sinks, uint i,
+inline void tq_find_exact(constant tq_metal_attend_args &args, thread const tq_work &work, uint i,
                           thread tq_exact_place &place)
 {
     const uint token = tq_exact_token(work, i);
     if (i < work.n_sinks) {
         place.values = args.n_sinks * uint(tq_dim);
-        place.key = sinks + (work.seq * args.n_kv_heads + work.kv_head) * 2 * place.values + token * uint(tq_dim);
+        place.key = work.sinks + work.kv_head * 2 * place.values + token * uint(tq_dim);
         return;
     }
-    const uint page = exact_table[work.seq * args.exact_table_stride + token / TQ_METAL_PAGE % args.exact_slots];
     place.values = TQ_METAL_PAGE * uint(tq_dim);
-    place.key =
-        exact + ulong(page * args.n_kv_heads + work.kv_head) * 2 * place.values + token % TQ_METAL_PAGE * uint(tq_dim);
+    place.key = work.table[token / TQ_METAL_PAGE].exact + work.kv_head * 2 * place.values +
+                token % TQ_METAL_PAGE * uint(tq_dim);
 }
 
 /* Exact tokens first .. first + n - 1 of the row above. */
 inline void tq_attend_exact(constant tq_metal_attend_args &args, thread const tq_work &work, uint first, uint n,
-                            device const half *exact, device const uint *exact_table, device const half *sinks,
                             threadgroup const tq_attend_shared *shared, threadgroup tq_simd_shared *simd,
                             thread tq_running &r)
 {
@@ -172,7 +171,7 @@ inline void tq_attend_exact(constant tq_metal_attend_args &args, thread const tq
         scores[t] = float4(-INFINITY);
         if (i < n && tq_exact_token(work, first + i) >= work.begin) {
             tq_exact_place place;
-            tq_find_exact(args, work, exact, exact_table, sinks, first + i, place);
+            tq_find_exact(args, work, first + i, place);
             float4 dot = float4(0.0f);
             for (int j = 0; j < tq_dim; j++) {
                 dot += shared->q[j] * float(place.key[j]);
@@ -188,7 +187,7 @@ inline void tq_attend_exact(constant tq_metal_attend_args &args, thread const tq
     for (uint i = work.lane / tq_value_width(); c < tq_dim / TQ_METAL_CHUNK && i < n;
          i += TQ_METAL_SIMD / tq_value_width()) {
         tq_exact_place place;
-        tq_find_exact(args, work, exact, exact_table, sinks, first + i, place);
+        tq_find_exact(args, work, first + i, place);
         float values[TQ_METAL_CHUNK];
         for (int j = 0; j < TQ_METAL_CHUNK; j++) {
             values[j] = float(place.key[place.values + uint(c * TQ_METAL_CHUNK + j)]);
@@ -201,14 +200,9 @@ inline void tq_attend_exact(constant tq_metal_attend_args &args, thread const tq
 kernel void tq_attend(constant tq_metal_attend_args &args [[buffer(TQ_AT_ARGS)]],
                       constant tq_metal_code &k_code [[buffer(TQ_ATTEND_K_CODE)]],
                       constant tq_metal_code &v_code [[buffer(TQ_ATTEND_V_CODE)]],
-                      device const tq_metal_lengths *lengths [[buffer(TQ_ATTEND_LENGTHS)]],
+                      device const tq_metal_view *views [[buffer(TQ_ATTEND_VIEWS)]],
                       device const float *q [[buffer(TQ_ATTEND_Q)]],
                       device const float *rotated [[buffer(TQ_ATTEND_ROTATED)]],
-                      device const ushort *pages [[buffer(TQ_ATTEND_PAGES)]],
-                      device const uint *page_table [[buffer(TQ_ATTEND_PAGE_TABLE)]],
-                      device const half *exact [[buffer(TQ_ATTEND_EXACT)]],
-                      device const uint *exact_table [[buffer(TQ_ATTEND_EXACT_TABLE)]],
-                      device const half *sinks [[buffer(TQ_ATTEND_SINKS)]],
                       device float *partials [[buffer(TQ_ATTEND_PARTIALS)]],
                       threadgroup tq_attend_shared *shared TQ_SHARED_MEMORY,
                       uint3 group [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]])
@@ -221,9 +215,9 @@ kernel void tq_attend(constant tq_metal_attend_args &args [[buffer(TQ_AT_ARGS)]]
     const uint n_rows = min(args.group - row, uint(TQ_METAL_QUERIES));
     tq_work work;
     tq_running r;
-    tq_find_work(args, lengths[group.z], group.z, group.y / tiles, index, work);
+    tq_find_work(args, views[group.z], group.y / tiles, index, work);
     tq_begin(r);
-    const uint head = (work.seq * args.n_kv_heads + work.kv_head) * args.group + row;
+    const uint head = (group.z * args.n_kv_heads + work.kv_head) * args.group + row;
     tq_load_queries((is_exact ? q : rotated) + head * uint(tq_dim), n_rows, index, TQ_ATTEND_THREADS, shared->q);
     tq_load_levels(k_code, tq_format, index, TQ_ATTEND_THREADS, shared->k_levels);
     tq_load_levels(v_code, tq_v_format, index, TQ_ATTEND_THREADS, shared->v_levels);
@@ -234,8 +228,7 @@ kernel void tq_attend(constant tq_metal_attend_args &args [[buffer(TQ_AT_ARGS)]]
         const uint each = (blocks + args.exact_splits - 1) / args.exact_splits;
         for (uint b = split * each + simd; b < min((split + 1) * each, blocks); b += TQ_ATTEND_SIMDS) {
             const uint first = b * TQ_METAL_PAGE;
-            tq_attend_exact(args, work, first, min(n - first, uint(TQ_METAL_PAGE)), exact, exact_table, sinks, shared,
-                            &shared->simd[simd], r);
+            tq_attend_exact(args, work, first, min(n - first, uint(TQ_METAL_PAGE)), shared, &shared->simd[simd], r);
         }
     } else {
         const uint first_page = work.begin / TQ_METAL_PAGE;
@@ -244,9 +237,9 @@ kernel void tq_attend(constant tq_metal_attend_args &args [[buffer(TQ_AT_ARGS)]]
         const uint each = (n + args.n_splits - 1) / args.n_splits;
         for (uint b = split * each + simd; b < min((split + 1) * each, n); b += TQ_ATTEND_SIMDS) {
             const uint page = first_page + b;
-            const uint record = page_table[work.seq * args.page_table_stride + page] * args.n_kv_heads + work.kv_head;
-            const int words = tq_metal_record_words(tq_format, tq_v_format, tq_dim);
-            tq_attend_page(args, work, page, pages + ulong(record) * uint(words), shared, &shared->simd[simd], r);
+            const uint words = uint(tq_metal_record_words(tq_format, tq_v_format, tq_dim));
+            tq_attend_page(args, work, page, work.table[page].records + ulong(work.kv_head) * words, shared,
+                           &shared->simd[simd], r);
         }
     }
     const uint slots = args.exact_splits + args.n_splits;

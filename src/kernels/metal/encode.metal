@@ -27,9 +27,11 @@ inline uint tq_nearest(constant tq_metal_code &code, float limit, float y)
     return index;
 }
 
-kernel void tq_encode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
+kernel void tq_encode(constant tq_metal_encode_args &args [[buffer(TQ_AT_ARGS)]],
                       constant tq_metal_code &code [[buffer(TQ_ENCODE_CODE)]],
-                      device const float *x [[buffer(TQ_ENCODE_X)]], device ushort *rows [[buffer(TQ_ENCODE_ROWS)]],
+                      device const float *x [[buffer(TQ_ENCODE_X)]],
+                      device const tq_metal_page *pages [[buffer(TQ_ENCODE_PAGES)]],
+                      device ushort *rows [[buffer(TQ_ENCODE_ROWS)]],
                       threadgroup tq_encode_shared *shared TQ_SHARED_MEMORY,
                       uint3 group [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]])
 {
@@ -38,7 +40,8 @@ kernel void tq_encode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
     const uint wanted = group.x * TQ_METAL_VECTORS + slot;
     const uint vector = min(wanted, args.n - 1);
     float y[TQ_MOST];
-    const float sum_squares = tq_read_vector(code, x + ulong(vector) * uint(tq_dim), shared->work[slot], l, y);
+    bool is_uncentred;
+    const float sum_squares = tq_read(args, code, x, pages, vector, shared->work[slot], l, y, is_uncentred);
     const float norm = precise::sqrt(sum_squares);
     uchar best[TQ_MOST] = {};
     float best_yc = 0;
@@ -68,7 +71,7 @@ kernel void tq_encode(constant tq_metal_rows_args &args [[buffer(TQ_AT_ARGS)]],
     if (wanted == vector) {
         const bool zero = sum_squares < FLT_MIN; /* It counts as zero. */
         const float scale = zero ? 0.0f : tq_stored_scale(code.scale_mode, best_yc, best_cc, norm);
-        tq_write_row(shared->codes[slot], tq_half_bits(scale), l, 16,
+        tq_write_row(shared->codes[slot], tq_half_bits(scale), is_uncentred, l, 16,
                      rows + ulong(vector) * uint(tq_metal_row_words(tq_format, tq_dim)));
     }
 }

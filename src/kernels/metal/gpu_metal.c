@@ -17,12 +17,14 @@ tq_status tq_gpu_fail(tq_gpu *device, tq_status status, const char *sentence)
 
 static tq_status refuse_if_lost(tq_gpu *device)
 {
-    return device->is_lost ? TQ_ERR_BACKEND : TQ_OK; /* `problem` says why it was lost. */
+    return atomic_load(&device->is_lost) ? TQ_ERR_BACKEND : TQ_OK; /* `problem` says why it was lost. */
 }
 
 static tq_status note(tq_gpu *device, tq_status status)
 {
-    device->is_lost = device->is_lost || status == TQ_ERR_BACKEND;
+    if (status == TQ_ERR_BACKEND) {
+        atomic_store(&device->is_lost, true);
+    }
     return status;
 }
 
@@ -49,29 +51,6 @@ void tq_gpu_free(tq_gpu *device, tq_gpu_memory *memory)
     if (memory != NULL) {
         device->ops->free(device, memory);
     }
-}
-
-static bool is_inside(const tq_gpu_memory *memory, size_t at, size_t bytes)
-{
-    return at <= memory->bytes && bytes <= memory->bytes - at;
-}
-
-tq_status tq_gpu_upload(tq_gpu *device, tq_gpu_memory *to, size_t at, const void *from, size_t bytes)
-{
-    if (!is_inside(to, at, bytes)) {
-        return tq_gpu_fail(device, TQ_ERR_INVALID_ARGUMENT, "an upload ends outside of its device memory");
-    }
-    const tq_status status = refuse_if_lost(device);
-    return status != TQ_OK || bytes == 0 ? status : note(device, device->ops->upload(device, to, at, from, bytes));
-}
-
-tq_status tq_gpu_download(tq_gpu *device, const tq_gpu_memory *from, size_t at, void *to, size_t bytes)
-{
-    if (!is_inside(from, at, bytes)) {
-        return tq_gpu_fail(device, TQ_ERR_INVALID_ARGUMENT, "a download ends outside of its device memory");
-    }
-    const tq_status status = refuse_if_lost(device);
-    return status != TQ_OK || bytes == 0 ? status : note(device, device->ops->download(device, from, at, to, bytes));
 }
 
 static bool is_sound(const tq_launch *launch)
@@ -102,8 +81,11 @@ tq_status tq_gpu_launch(tq_gpu *device, const tq_launch *launch)
 
 tq_status tq_gpu_wait(tq_gpu *device)
 {
-    const tq_status status = refuse_if_lost(device);
-    return status != TQ_OK ? status : note(device, device->ops->wait(device));
+    tq_status status = refuse_if_lost(device);
+    if (status == TQ_OK) {
+        status = note(device, device->ops->wait(device));
+    }
+    return status == TQ_OK ? refuse_if_lost(device) : status; /* Another thread may have waited for this one's work. */
 }
 
 void tq_gpu_destroy(tq_gpu *device)

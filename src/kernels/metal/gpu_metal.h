@@ -2,7 +2,7 @@
  *
  * A GPU as the launches of launch_metal.h see it: memory, and kernels that run behind the caller's back. There are two,
  * Apple's (host_metal.m) and the one of the tests, which runs the kernels on the processor; each implements a table of
- * eight operations. What others call are the functions below, which check what can be checked before a driver is asked,
+ * six operations. What others call are the functions below, which check what can be checked before a driver is asked,
  * and remember that a device is lost.
  *
  * Contract of the operations
@@ -10,22 +10,31 @@
  *   changed nothing. After TQ_ERR_BACKEND the device counts as lost: nothing but `free` and `destroy` is called.
  * - Launches run in the order they were made, each after the one before it. A launch copies its arguments and returns;
  *   errors of its kernel may be reported by `wait`.
- * - upload and download wait for the launches before them. Uploaded bytes are copied: `from` is free afterwards.
+ * - Memory is shared: the processor uses it where it is, while no launch that uses it is under way. Kernels find it as
+ *   their argument, or, unless it was wrapped, at its address.
  * - `wrap` makes memory of the caller's bytes, without a copy, where the device can reach them; it returns
  *   TQ_ERR_UNSUPPORTED where it cannot, which is no failure. The bytes outlive the memory.
- * - Calls for one device do not overlap. Devices of one table may be used at the same time. */
+ * - Several threads may call at the same time. */
 #ifndef TQ_GPU_METAL_H
 #define TQ_GPU_METAL_H
 
+#if defined(__cplusplus)
+#include <atomic>
+using std::atomic_bool;
+#else
+#include <stdatomic.h>
 #include <stdbool.h>
+#endif
 
 #include "turboquant.h"
 
 typedef struct tq_gpu tq_gpu;
 
-/* Bytes on a device. Backends put it first in a struct of their own. */
+/* Backends put it first in a struct of their own. */
 typedef struct tq_gpu_memory {
     size_t bytes;
+    void *host;       /* Where the processor has them, */
+    uint64_t address; /* and kernels. */
 } tq_gpu_memory;
 
 /* An argument: memory from byte `at` on; memory null: nothing is there. */
@@ -54,8 +63,6 @@ typedef struct tq_gpu_ops {
     tq_status (*alloc)(tq_gpu *device, size_t bytes, tq_gpu_memory **memory);
     tq_status (*wrap)(tq_gpu *device, void *data, size_t bytes, tq_gpu_memory **memory);
     void (*free)(tq_gpu *device, tq_gpu_memory *memory);
-    tq_status (*upload)(tq_gpu *device, tq_gpu_memory *to, size_t at, const void *from, size_t bytes);
-    tq_status (*download)(tq_gpu *device, const tq_gpu_memory *from, size_t at, void *to, size_t bytes);
     tq_status (*launch)(tq_gpu *device, const tq_launch *launch);
     tq_status (*wait)(tq_gpu *device);
     void (*destroy)(tq_gpu *device);
@@ -64,8 +71,8 @@ typedef struct tq_gpu_ops {
 /* Backends put it first in a struct of their own. */
 struct tq_gpu {
     const tq_gpu_ops *ops;
-    bool is_lost;
-    char problem[256]; /* The sentence of the last failure. */
+    atomic_bool is_lost;
+    char problem[256]; /* The sentence of the last failure, of whichever thread. */
 };
 
 /* For operations: keeps the sentence, cut to fit, and returns the status. */
@@ -77,9 +84,6 @@ tq_status tq_gpu_alloc(tq_gpu *device, size_t bytes, tq_gpu_memory **memory);
 tq_status tq_gpu_wrap(tq_gpu *device, void *data, size_t bytes, tq_gpu_memory **memory);
 /* Null is ignored. */
 void tq_gpu_free(tq_gpu *device, tq_gpu_memory *memory);
-/* TQ_ERR_INVALID_ARGUMENT for bytes outside of the memory, TQ_ERR_BACKEND. */
-tq_status tq_gpu_upload(tq_gpu *device, tq_gpu_memory *to, size_t at, const void *from, size_t bytes);
-tq_status tq_gpu_download(tq_gpu *device, const tq_gpu_memory *from, size_t at, void *to, size_t bytes);
 /* A launch of no groups does nothing. TQ_ERR_INVALID_ARGUMENT for what no device can run. */
 tq_status tq_gpu_launch(tq_gpu *device, const tq_launch *launch);
 tq_status tq_gpu_wait(tq_gpu *device);

@@ -6,6 +6,9 @@
 
 #include "kernels/metal/gpu_metal.h"
 
+/* True if the system has a GPU. */
+bool tq_metal_gpu_exists(void);
+
 /* Opens the system's default GPU and compiles the kernels. The allocator, which must live as long, is for what lies on
  * the host. On an error `problem`, of `room` bytes, receives one sentence.
  *

@@ -2,7 +2,10 @@
  *
  * gpu_metal.h on Metal. Memory is shared between the processor and the GPU. Launches are collected in one command
  * buffer, whose kernels run one after the other, until somebody waits. Kernels are compiled from source when the device
- * is opened, and specialised when they are first launched with new constants. */
+ * is opened, and specialised when they are first launched with new constants.
+ *
+ * Kernels follow addresses in memory (Metal 3), so Metal is told of every buffer that they may come to. Operations lock
+ * the state, because several threads call them. */
 #include "kernels/metal/host_metal.h"
 
 #import <Foundation/Foundation.h>
@@ -21,7 +24,8 @@ extern const char tq_metal_source[]; /* Made by cmake/tq_embed_metal.cmake. */
 @property(nonatomic) id<MTLCommandQueue> queue;
 @property(nonatomic) id<MTLLibrary> library;
 @property(nonatomic) NSMutableDictionary<NSString *, id<MTLComputePipelineState>> *pipelines;
-@property(nonatomic) id<MTLCommandBuffer> commands; /* Nil: nothing was launched since the last wait. */
+@property(nonatomic) NSMutableSet<id<MTLBuffer>> *buffers; /* That were allocated here. */
+@property(nonatomic) id<MTLCommandBuffer> commands;        /* Nil: nothing was launched since the last wait. */
 @property(nonatomic) id<MTLComputeCommandEncoder> encoder;
 @end
 
@@ -68,17 +72,31 @@ static tq_status make_memory(tq_gpu *device, id<MTLBuffer> buffer, size_t bytes,
     if (made == NULL) {
         return tq_gpu_fail(device, TQ_ERR_OUT_OF_MEMORY, "Metal: out of memory for a buffer");
     }
-    made->base.bytes = bytes;
+    made->base = (tq_gpu_memory){bytes, buffer.contents, buffer.gpuAddress};
     made->buffer = (void *)CFBridgingRetain(buffer);
     *memory = &made->base;
     return TQ_OK;
 }
 
+/* Kernels may read and write it without its being an argument. */
+static void make_resident(id<MTLComputeCommandEncoder> encoder, id<MTLBuffer> buffer)
+{
+    [encoder useResource:buffer usage:MTLResourceUsageRead | MTLResourceUsageWrite];
+}
+
 static tq_status metal_alloc(tq_gpu *device, size_t bytes, tq_gpu_memory **memory)
 {
+    TQMetalState *state = state_of(device);
     @autoreleasepool {
-        id<MTLBuffer> buffer = [state_of(device).device newBufferWithLength:bytes options:MTLResourceStorageModeShared];
-        return make_memory(device, buffer, bytes, memory);
+        @synchronized(state) {
+            id<MTLBuffer> buffer = [state.device newBufferWithLength:bytes options:MTLResourceStorageModeShared];
+            const tq_status status = make_memory(device, buffer, bytes, memory);
+            if (status == TQ_OK) {
+                [state.buffers addObject:buffer];
+                make_resident(state.encoder, buffer); /* If there is one; else when it begins. */
+            }
+            return status;
+        }
     }
 }
 
@@ -89,17 +107,24 @@ static tq_status metal_wrap(tq_gpu *device, void *data, size_t bytes, tq_gpu_mem
     if ((uintptr_t)data % page != 0 || bytes % page != 0) {
         return TQ_ERR_UNSUPPORTED;
     }
+    TQMetalState *state = state_of(device);
     @autoreleasepool {
-        id<MTLBuffer> buffer = [state_of(device).device newBufferWithBytesNoCopy:data
-                                                                          length:bytes
-                                                                         options:MTLResourceStorageModeShared
-                                                                     deallocator:nil];
-        return make_memory(device, buffer, bytes, memory);
+        @synchronized(state) {
+            id<MTLBuffer> buffer = [state.device newBufferWithBytesNoCopy:data
+                                                                   length:bytes
+                                                                  options:MTLResourceStorageModeShared
+                                                              deallocator:nil];
+            return make_memory(device, buffer, bytes, memory);
+        }
     }
 }
 
 static void metal_free(tq_gpu *device, tq_gpu_memory *memory)
 {
+    TQMetalState *state = state_of(device);
+    @synchronized(state) {
+        [state.buffers removeObject:buffer_of(memory)]; /* One that was wrapped is not there. */
+    }
     CFRelease(((metal_memory *)memory)->buffer);
     tq_release(((metal_device *)device)->allocator, memory);
 }
@@ -107,42 +132,27 @@ static void metal_free(tq_gpu *device, tq_gpu_memory *memory)
 /* --- running -------------------------------------------------------------------------------------------------------
  */
 
+/* Who waits, waits under the lock, so that nobody returns before what another thread has committed is done. */
 static tq_status metal_wait(tq_gpu *device)
 {
+    TQMetalState *state = state_of(device);
     @autoreleasepool {
-        TQMetalState *state = state_of(device);
-        id<MTLCommandBuffer> commands = state.commands;
-        if (commands == nil) {
-            return TQ_OK;
+        @synchronized(state) {
+            id<MTLCommandBuffer> commands = state.commands;
+            if (commands == nil) {
+                return TQ_OK;
+            }
+            [state.encoder endEncoding];
+            state.encoder = nil;
+            state.commands = nil;
+            [commands commit];
+            [commands waitUntilCompleted];
+            if (commands.status == MTLCommandBufferStatusCompleted) {
+                return TQ_OK;
+            }
+            return tq_gpu_fail(device, TQ_ERR_BACKEND, sentence_of(commands.error));
         }
-        [state.encoder endEncoding];
-        state.encoder = nil;
-        state.commands = nil;
-        [commands commit];
-        [commands waitUntilCompleted];
-        if (commands.status == MTLCommandBufferStatusCompleted) {
-            return TQ_OK;
-        }
-        return tq_gpu_fail(device, TQ_ERR_BACKEND, sentence_of(commands.error));
     }
-}
-
-static tq_status metal_upload(tq_gpu *device, tq_gpu_memory *to, size_t at, const void *from, size_t bytes)
-{
-    const tq_status status = metal_wait(device);
-    if (status == TQ_OK) {
-        memcpy((char *)buffer_of(to).contents + at, from, bytes);
-    }
-    return status;
-}
-
-static tq_status metal_download(tq_gpu *device, const tq_gpu_memory *from, size_t at, void *to, size_t bytes)
-{
-    const tq_status status = metal_wait(device);
-    if (status == TQ_OK) {
-        memcpy(to, (const char *)buffer_of(from).contents + at, bytes);
-    }
-    return status;
 }
 
 /* The kernel for these constants; nil, with the sentence set, if it cannot be had. */
@@ -191,45 +201,54 @@ static tq_status begin_commands(tq_gpu *device)
             return tq_gpu_fail(device, TQ_ERR_BACKEND, "Metal gives no command encoder");
         }
         state.commands = commands;
+        for (id<MTLBuffer> buffer in state.buffers) {
+            make_resident(state.encoder, buffer);
+        }
     }
     return TQ_OK;
 }
 
+static void encode_launch(id<MTLComputeCommandEncoder> encoder, id<MTLComputePipelineState> pipeline,
+                          const tq_launch *launch)
+{
+    [encoder setComputePipelineState:pipeline];
+    if (launch->args_bytes != 0) {
+        [encoder setBytes:launch->args length:launch->args_bytes atIndex:TQ_AT_ARGS];
+    }
+    for (unsigned i = TQ_AT_ARGS + 1; i < launch->n_buffers; i++) {
+        const tq_gpu_slice *slice = &launch->buffers[i];
+        if (slice->memory != NULL) {
+            [encoder setBuffer:buffer_of(slice->memory) offset:slice->at atIndex:i];
+        }
+    }
+    if (launch->shared_bytes != 0) {
+        [encoder setThreadgroupMemoryLength:launch->shared_bytes atIndex:0];
+    }
+    [encoder dispatchThreadgroups:MTLSizeMake(launch->groups[0], launch->groups[1], launch->groups[2])
+            threadsPerThreadgroup:MTLSizeMake(launch->threads, 1, 1)];
+}
+
 static tq_status metal_launch(tq_gpu *device, const tq_launch *launch)
 {
+    TQMetalState *state = state_of(device);
     @autoreleasepool {
-        TQMetalState *state = state_of(device);
-        id<MTLComputePipelineState> pipeline = find_pipeline(device, launch);
-        if (pipeline == nil) {
-            return TQ_ERR_BACKEND;
-        }
-        if (pipeline.threadExecutionWidth != TQ_METAL_SIMD ||
-            pipeline.maxTotalThreadsPerThreadgroup < launch->threads ||
-            state.device.maxThreadgroupMemoryLength < launch->shared_bytes) {
-            return tq_gpu_fail(device, TQ_ERR_UNSUPPORTED,
-                               "Metal: this GPU has too small threadgroups for the kernels, or odd simdgroups");
-        }
-        const tq_status status = begin_commands(device);
-        if (status != TQ_OK) {
+        @synchronized(state) {
+            id<MTLComputePipelineState> pipeline = find_pipeline(device, launch);
+            if (pipeline == nil) {
+                return TQ_ERR_BACKEND;
+            }
+            if (pipeline.threadExecutionWidth != TQ_METAL_SIMD ||
+                pipeline.maxTotalThreadsPerThreadgroup < launch->threads ||
+                state.device.maxThreadgroupMemoryLength < launch->shared_bytes) {
+                return tq_gpu_fail(device, TQ_ERR_UNSUPPORTED,
+                                   "Metal: this GPU has too small threadgroups for the kernels, or odd simdgroups");
+            }
+            const tq_status status = begin_commands(device);
+            if (status == TQ_OK) {
+                encode_launch(state.encoder, pipeline, launch);
+            }
             return status;
         }
-        id<MTLComputeCommandEncoder> encoder = state.encoder;
-        [encoder setComputePipelineState:pipeline];
-        if (launch->args_bytes != 0) {
-            [encoder setBytes:launch->args length:launch->args_bytes atIndex:TQ_AT_ARGS];
-        }
-        for (unsigned i = TQ_AT_ARGS + 1; i < launch->n_buffers; i++) {
-            const tq_gpu_slice *slice = &launch->buffers[i];
-            if (slice->memory != NULL) {
-                [encoder setBuffer:buffer_of(slice->memory) offset:slice->at atIndex:i];
-            }
-        }
-        if (launch->shared_bytes != 0) {
-            [encoder setThreadgroupMemoryLength:launch->shared_bytes atIndex:0];
-        }
-        [encoder dispatchThreadgroups:MTLSizeMake(launch->groups[0], launch->groups[1], launch->groups[2])
-                threadsPerThreadgroup:MTLSizeMake(launch->threads, 1, 1)];
-        return TQ_OK;
     }
 }
 
@@ -245,8 +264,6 @@ static const tq_gpu_ops metal_ops = {
     .alloc = metal_alloc,
     .wrap = metal_wrap,
     .free = metal_free,
-    .upload = metal_upload,
-    .download = metal_download,
     .launch = metal_launch,
     .wait = metal_wait,
     .destroy = metal_destroy,
@@ -265,6 +282,13 @@ static id<MTLLibrary> compile_kernels(id<MTLDevice> gpu, NSError **error)
         options.fastMathEnabled = NO;
     }
     return [gpu newLibraryWithSource:[NSString stringWithUTF8String:tq_metal_source] options:options error:error];
+}
+
+bool tq_metal_gpu_exists(void)
+{
+    @autoreleasepool {
+        return MTLCreateSystemDefaultDevice() != nil;
+    }
 }
 
 static tq_status explain(tq_status status, const char *sentence, char *problem, size_t room)
@@ -288,6 +312,7 @@ tq_status tq_metal_gpu_open(const tq_allocator *allocator, tq_gpu **device, char
             return explain(TQ_ERR_BACKEND, sentence_of(error), problem, room);
         }
         state.pipelines = [NSMutableDictionary dictionary];
+        state.buffers = [NSMutableSet set];
         metal_device *made = tq_allocate(allocator, 1, sizeof *made);
         if (made == NULL || state.queue == nil) {
             tq_release(allocator, made);

@@ -76,22 +76,37 @@ static uint32_t ceil_div(uint32_t a, uint32_t b)
     return a / b + (a % b != 0);
 }
 
+/* `x` or `pages` is not looked at, but bound. */
+static tq_status encode(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, const tq_metal_encode_args *args,
+                        tq_gpu_slice x, tq_gpu_slice pages, tq_gpu_slice rows)
+{
+    const bool trellis = tq_metal_is_trellis(desc->format);
+    tq_launch launch = launch_of(trellis ? tq_metal_trellis_encode_kernel : tq_metal_encode_kernel, (int32_t)desc->dim,
+                                 desc->format, 0, args, sizeof *args);
+    set_buffer(&launch, TQ_ENCODE_CODE, code);
+    set_buffer(&launch, TQ_ENCODE_X, x);
+    set_buffer(&launch, TQ_ENCODE_PAGES, pages);
+    set_buffer(&launch, TQ_ENCODE_ROWS, rows);
+    if (trellis) { /* A threadgroup for each vector. */
+        set_grid(&launch, args->n, 1, 1, TQ_METAL_SIMD, TQ_TRELLIS_SHARED);
+    } else {
+        set_grid(&launch, ceil_div(args->n, TQ_METAL_VECTORS), 1, 1, TQ_METAL_VECTOR_THREADS, TQ_ENCODE_SHARED);
+    }
+    return tq_gpu_launch(device, &launch);
+}
+
 tq_status tq_metal_encode(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice x, uint32_t n,
                           tq_gpu_slice rows)
 {
-    const tq_metal_rows_args args = {n};
-    const bool trellis = tq_metal_is_trellis(desc->format);
-    tq_launch launch = launch_of(trellis ? tq_metal_trellis_encode_kernel : tq_metal_encode_kernel, (int32_t)desc->dim,
-                                 desc->format, 0, trellis ? NULL : &args, trellis ? 0 : sizeof args);
-    set_buffer(&launch, TQ_ENCODE_CODE, code);
-    set_buffer(&launch, TQ_ENCODE_X, x);
-    set_buffer(&launch, TQ_ENCODE_ROWS, rows);
-    if (trellis) { /* A threadgroup for each vector. */
-        set_grid(&launch, n, 1, 1, TQ_METAL_SIMD, TQ_TRELLIS_SHARED);
-    } else {
-        set_grid(&launch, ceil_div(n, TQ_METAL_VECTORS), 1, 1, TQ_METAL_VECTOR_THREADS, TQ_ENCODE_SHARED);
-    }
-    return tq_gpu_launch(device, &launch);
+    const tq_metal_encode_args args = {.n = n};
+    return encode(device, desc, code, &args, x, x, rows);
+}
+
+tq_status tq_metal_encode_pages(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_metal_encode_args args,
+                                tq_gpu_slice pages, uint32_t n_pages, tq_gpu_slice rows)
+{
+    args.n = n_pages * args.n_kv_heads * TQ_METAL_PAGE;
+    return encode(device, desc, code, &args, pages, pages, rows);
 }
 
 tq_status tq_metal_decode(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice rows, uint32_t n,
@@ -137,35 +152,29 @@ tq_status tq_metal_scores(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slic
 }
 
 tq_status tq_metal_append(tq_gpu *device, const tq_metal_layer *layer, tq_metal_append_args args, tq_gpu_slice k_rows,
-                          tq_gpu_slice v_rows, tq_gpu_slice slots, tq_gpu_slice pages)
+                          tq_gpu_slice v_rows, tq_gpu_slice pages)
 {
     tq_launch launch =
         launch_of(tq_metal_append_kernel, layer->dim, layer->k_format, layer->v_format, &args, sizeof args);
     set_buffer(&launch, TQ_APPEND_K_ROWS, k_rows);
     set_buffer(&launch, TQ_APPEND_V_ROWS, v_rows);
-    set_buffer(&launch, TQ_APPEND_SLOTS, slots);
     set_buffer(&launch, TQ_APPEND_PAGES, pages);
-    set_grid(&launch, args.n, args.n_kv_heads, 2, TQ_METAL_SIMD, 0);
+    set_grid(&launch, TQ_METAL_PAGE, args.n_kv_heads, 2 * args.n_pages, TQ_METAL_SIMD, 0);
     return tq_gpu_launch(device, &launch);
 }
 
 /* --- attention -----------------------------------------------------------------------------------------------------
- * Scratch: rotated queries, then partial sums. */
+ */
 
 static uint32_t query_rows(const tq_metal_attend_args *args)
 {
-    return args->n_seqs * args->n_kv_heads * args->group;
+    return args->n_queries * args->n_kv_heads * args->group;
 }
 
-static size_t rotated_bytes(const tq_metal_layer *layer, const tq_metal_attend_args *args)
-{
-    return (size_t)query_rows(args) * (size_t)layer->dim * sizeof(float);
-}
-
-size_t tq_metal_attention_scratch(const tq_metal_layer *layer, const tq_metal_attend_args *args)
+size_t tq_metal_partial_bytes(const tq_metal_layer *layer, const tq_metal_attend_args *args)
 {
     const size_t slots = (size_t)args->exact_splits + args->n_splits;
-    return rotated_bytes(layer, args) + query_rows(args) * slots * ((size_t)layer->dim + 2) * sizeof(float);
+    return query_rows(args) * slots * ((size_t)layer->dim + 2) * sizeof(float);
 }
 
 /* Kernels do not look at what is not there, but every index is bound. */
@@ -174,54 +183,48 @@ static tq_gpu_slice or_else(tq_gpu_slice optional, tq_gpu_slice other)
     return optional.memory != NULL ? optional : other;
 }
 
-static tq_status attend(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *a, tq_gpu_slice rotated,
-                        tq_gpu_slice partials)
+static tq_status attend(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *a)
 {
     const tq_metal_attend_args *args = &a->args;
     tq_launch launch =
         launch_of(tq_metal_attend_kernel, layer->dim, layer->k_format, layer->v_format, args, sizeof *args);
     set_buffer(&launch, TQ_ATTEND_K_CODE, a->k_code);
     set_buffer(&launch, TQ_ATTEND_V_CODE, a->v_code);
-    set_buffer(&launch, TQ_ATTEND_LENGTHS, a->lengths);
+    set_buffer(&launch, TQ_ATTEND_VIEWS, a->views);
     set_buffer(&launch, TQ_ATTEND_Q, a->q);
-    set_buffer(&launch, TQ_ATTEND_ROTATED, rotated);
-    set_buffer(&launch, TQ_ATTEND_PAGES, a->pages);
-    set_buffer(&launch, TQ_ATTEND_PAGE_TABLE, a->page_table);
-    set_buffer(&launch, TQ_ATTEND_EXACT, a->exact);
-    set_buffer(&launch, TQ_ATTEND_EXACT_TABLE, a->exact_table);
-    set_buffer(&launch, TQ_ATTEND_SINKS, or_else(a->sinks, a->exact));
-    set_buffer(&launch, TQ_ATTEND_PARTIALS, partials);
+    set_buffer(&launch, TQ_ATTEND_ROTATED, a->rotated);
+    set_buffer(&launch, TQ_ATTEND_PARTIALS, a->partials);
     set_grid(&launch, args->exact_splits + args->n_splits, args->n_kv_heads * ceil_div(args->group, TQ_METAL_QUERIES),
-             args->n_seqs, TQ_ATTEND_THREADS, TQ_ATTEND_SHARED);
+             args->n_queries, TQ_ATTEND_THREADS, TQ_ATTEND_SHARED);
     return tq_gpu_launch(device, &launch);
 }
 
-static tq_status merge(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *a, tq_gpu_slice partials)
+static tq_status merge(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *a)
 {
-    const tq_metal_merge_args args = {.n_seqs = a->args.n_seqs,
-                                      .n_q_heads = a->args.n_kv_heads * a->args.group,
+    const tq_metal_merge_args args = {.n_q_heads = a->args.n_kv_heads * a->args.group,
                                       .slots = a->args.exact_splits + a->args.n_splits,
                                       .exact_splits = a->args.exact_splits,
                                       .has_sink_logits = a->sink_logits.memory != NULL,
                                       .has_lse = a->lse.memory != NULL};
     tq_launch launch = launch_of(tq_metal_merge_kernel, layer->dim, 0, 0, &args, sizeof args);
     set_buffer(&launch, TQ_MERGE_CODE, a->v_code);
-    set_buffer(&launch, TQ_MERGE_PARTIALS, partials);
-    set_buffer(&launch, TQ_MERGE_SINK_LOGITS, or_else(a->sink_logits, partials));
+    set_buffer(&launch, TQ_MERGE_PARTIALS, a->partials);
+    set_buffer(&launch, TQ_MERGE_SINK_LOGITS, or_else(a->sink_logits, a->partials));
     set_buffer(&launch, TQ_MERGE_OUT, a->out);
-    set_buffer(&launch, TQ_MERGE_LSE, or_else(a->lse, partials));
+    set_buffer(&launch, TQ_MERGE_LSE, or_else(a->lse, a->partials));
     set_grid(&launch, query_rows(&a->args), 1, 1, TQ_METAL_SIMD, TQ_MERGE_SHARED);
     return tq_gpu_launch(device, &launch);
 }
 
 tq_status tq_metal_attend(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *attention)
 {
-    const tq_gpu_slice rotated = attention->scratch;
-    const tq_gpu_slice partials = {rotated.memory, rotated.at + rotated_bytes(layer, &attention->args)};
-    tq_status status =
-        rotate(device, layer->dim, attention->k_code, attention->q, query_rows(&attention->args), rotated);
-    if (status == TQ_OK) {
-        status = attend(device, layer, attention, rotated, partials);
+    tq_status status = TQ_OK;
+    if (!attention->is_rotated) {
+        status = rotate(device, layer->dim, attention->k_code, attention->q, query_rows(&attention->args),
+                        attention->rotated);
     }
-    return status == TQ_OK ? merge(device, layer, attention, partials) : status;
+    if (status == TQ_OK) {
+        status = attend(device, layer, attention);
+    }
+    return status == TQ_OK ? merge(device, layer, attention) : status;
 }

@@ -19,6 +19,11 @@ const char *tq_metal_kernel_name(unsigned kernel);
 /* n vectors, [n, dim] f32, to rows. `code` holds a tq_metal_code. */
 tq_status tq_metal_encode(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice x, uint32_t n,
                           tq_gpu_slice rows);
+
+/* The keys or values of whole pages, [n_pages] tq_metal_page, to rows [n_pages, n_kv_heads, 64]; the means are in the
+ * records. args.n is ignored. */
+tq_status tq_metal_encode_pages(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_metal_encode_args args,
+                                tq_gpu_slice pages, uint32_t n_pages, tq_gpu_slice rows);
 tq_status tq_metal_decode(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice rows, uint32_t n,
                           tq_gpu_slice x);
 tq_status tq_metal_rotate(tq_gpu *device, const tq_codec_desc *desc, tq_gpu_slice code, tq_gpu_slice x, uint32_t n,
@@ -34,28 +39,25 @@ typedef struct tq_metal_layer {
     int32_t v_format;
 } tq_metal_layer;
 
-/* Rows of keys and of values, [n, n_kv_heads], to their places in pages; slots: [n] u32. */
+/* Rows of keys and of values, [n_pages, n_kv_heads, 64], to their places in the records of [n_pages] tq_metal_page. */
 tq_status tq_metal_append(tq_gpu *device, const tq_metal_layer *layer, tq_metal_append_args args, tq_gpu_slice k_rows,
-                          tq_gpu_slice v_rows, tq_gpu_slice slots, tq_gpu_slice pages);
+                          tq_gpu_slice v_rows, tq_gpu_slice pages);
 
 typedef struct tq_metal_attention {
     tq_metal_attend_args args;
     tq_gpu_slice k_code;
     tq_gpu_slice v_code;
-    tq_gpu_slice lengths;     /* [n_seqs] tq_metal_lengths */
-    tq_gpu_slice q;           /* [n_seqs, n_q_heads, dim] f32 */
-    tq_gpu_slice pages;       /* Records: page p of the table and head h at p * n_kv_heads + h. */
-    tq_gpu_slice page_table;  /* [n_seqs, page_table_stride] u32 */
-    tq_gpu_slice exact;       /* f16: page p and head h: keys [64, dim], values [64, dim]. */
-    tq_gpu_slice exact_table; /* [n_seqs, exact_table_stride] u32 */
-    tq_gpu_slice sinks;       /* f16: sequence s and head h: keys [n_sinks, dim], values. Or nothing. */
+    tq_gpu_slice views;   /* [n_queries] tq_metal_view */
+    tq_gpu_slice q;       /* [n_queries, n_q_heads, dim] f32 */
+    tq_gpu_slice rotated; /* The same, rotated: made of q, unless it is there already. */
+    bool is_rotated;
     tq_gpu_slice sink_logits; /* [n_q_heads] f32, or nothing. */
-    tq_gpu_slice scratch;     /* tq_metal_attention_scratch() bytes. */
-    tq_gpu_slice out;         /* [n_seqs, n_q_heads, dim] f32 */
-    tq_gpu_slice lse;         /* [n_seqs, n_q_heads] f32, or nothing. */
+    tq_gpu_slice partials;    /* tq_metal_partial_bytes() bytes. */
+    tq_gpu_slice out;         /* [n_queries, n_q_heads, dim] f32 */
+    tq_gpu_slice lse;         /* [n_queries, n_q_heads] f32, or nothing. */
 } tq_metal_attention;
 
-size_t tq_metal_attention_scratch(const tq_metal_layer *layer, const tq_metal_attend_args *args);
+size_t tq_metal_partial_bytes(const tq_metal_layer *layer, const tq_metal_attend_args *args);
 tq_status tq_metal_attend(tq_gpu *device, const tq_metal_layer *layer, const tq_metal_attention *attention);
 
 #endif /* TQ_LAUNCH_METAL_H */

@@ -22,10 +22,12 @@
 #define TQ_LAYOUT_METAL_H
 
 #if defined(__METAL_VERSION__)
-#define TQ_METAL_THREAD thread
+#define TQ_METAL_THREAD        thread
+#define TQ_METAL_ADDRESS(type) device type *
 #else
 #include <stdint.h>
 #define TQ_METAL_THREAD
+#define TQ_METAL_ADDRESS(type) uint64_t /* Of memory of the device: tq_gpu_memory.address. */
 #endif
 
 enum {

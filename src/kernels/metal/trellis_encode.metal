@@ -181,15 +181,18 @@ inline uint tq_window_at(threadgroup const uchar *codes, int t)
     return window;
 }
 
-kernel void tq_trellis_encode(constant tq_metal_code &code [[buffer(TQ_ENCODE_CODE)]],
+kernel void tq_trellis_encode(constant tq_metal_encode_args &args [[buffer(TQ_AT_ARGS)]],
+                              constant tq_metal_code &code [[buffer(TQ_ENCODE_CODE)]],
                               device const float *x [[buffer(TQ_ENCODE_X)]],
+                              device const tq_metal_page *pages [[buffer(TQ_ENCODE_PAGES)]],
                               device ushort *rows [[buffer(TQ_ENCODE_ROWS)]],
                               threadgroup tq_trellis_shared *shared TQ_SHARED_MEMORY,
                               uint3 group [[threadgroup_position_in_grid]], uint k [[thread_index_in_threadgroup]])
 {
     const int l = int(k % 16);
     float y[TQ_MOST];
-    const float sum_squares = tq_read_vector(code, x + ulong(group.x) * uint(tq_dim), shared->work[k / 16], l, y);
+    bool is_uncentred;
+    const float sum_squares = tq_read(args, code, x, pages, group.x, shared->work[k / 16], l, y, is_uncentred);
     const bool zero = sum_squares < FLT_MIN; /* It counts as zero. */
     const float norm = zero ? INFINITY : precise::sqrt(sum_squares);
     float best_alignment = 0;
@@ -229,6 +232,6 @@ kernel void tq_trellis_encode(constant tq_metal_code &code [[buffer(TQ_ENCODE_CO
         shared->codes[l + 16 * e] = best[e];
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);
-    tq_write_row(shared->codes, tq_half_bits(best_scale), int(k), 32,
+    tq_write_row(shared->codes, tq_half_bits(best_scale), is_uncentred, int(k), 32,
                  rows + ulong(group.x) * uint(tq_metal_row_words(tq_format, tq_dim)));
 }

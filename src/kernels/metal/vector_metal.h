@@ -63,6 +63,15 @@ inline ushort tq_half_bits(float x)
     return ushort(sign | (((magnitude + 0xFFFU + (magnitude >> 13 & 1U)) >> 13) - (112U << 10)));
 }
 
+/* The inverse, of finite values. */
+inline float tq_from_half_bits(ushort bits)
+{
+    const uint magnitude = bits & 0x7FFFU;
+    const float value =
+        magnitude < 0x400U ? float(magnitude) * (1.0f / 16777216.0f) : as_type<float>((magnitude << 13) + (112U << 23));
+    return (bits & 0x8000U) != 0 ? -value : value;
+}
+
 /* The scale of a row, from its word. Its sign bit belongs to pages. */
 inline float tq_scale_of(ushort word)
 {

@@ -38,22 +38,21 @@ struct shim_device {
 
 struct shim_memory {
     tq_gpu_memory base;
-    unsigned char *bytes;
     bool is_ours;
 };
 
-tq_status make_memory(tq_gpu *device, unsigned char *bytes, size_t size, bool is_ours, tq_gpu_memory **memory)
+tq_status make_memory(tq_gpu *device, void *bytes, size_t size, bool is_ours, tq_gpu_memory **memory)
 {
     if (bytes == nullptr) {
         return tq_gpu_fail(device, TQ_ERR_OUT_OF_MEMORY, "the shim has no memory");
     }
-    *memory = &(new shim_memory{{size}, bytes, is_ours})->base;
+    *memory = &(new shim_memory{{size, bytes, reinterpret_cast<uintptr_t>(bytes)}, is_ours})->base;
     return TQ_OK;
 }
 
 tq_status shim_alloc(tq_gpu *device, size_t bytes, tq_gpu_memory **memory)
 {
-    auto *made = static_cast<unsigned char *>(std::malloc(bytes));
+    void *made = std::malloc(bytes);
     if (made != nullptr) {
         std::memset(made, GARBAGE, bytes);
     }
@@ -62,33 +61,16 @@ tq_status shim_alloc(tq_gpu *device, size_t bytes, tq_gpu_memory **memory)
 
 tq_status shim_wrap(tq_gpu *device, void *data, size_t bytes, tq_gpu_memory **memory)
 {
-    return make_memory(device, static_cast<unsigned char *>(data), bytes, false, memory);
+    return make_memory(device, data, bytes, false, memory);
 }
 
 void shim_free(tq_gpu *, tq_gpu_memory *memory)
 {
     auto *mine = reinterpret_cast<shim_memory *>(memory);
     if (mine->is_ours) {
-        std::free(mine->bytes);
+        std::free(mine->base.host);
     }
     delete mine;
-}
-
-unsigned char *bytes_of(const tq_gpu_memory *memory)
-{
-    return reinterpret_cast<const shim_memory *>(memory)->bytes;
-}
-
-tq_status shim_upload(tq_gpu *, tq_gpu_memory *to, size_t at, const void *from, size_t bytes)
-{
-    std::memcpy(bytes_of(to) + at, from, bytes);
-    return TQ_OK;
-}
-
-tq_status shim_download(tq_gpu *, const tq_gpu_memory *from, size_t at, void *to, size_t bytes)
-{
-    std::memcpy(to, bytes_of(from) + at, bytes);
-    return TQ_OK;
 }
 
 tq_status fail(tq_gpu *device, tq_status status, const std::string &sentence)
@@ -136,7 +118,7 @@ tq_status shim_launch(tq_gpu *device, const tq_launch *launch)
     }
     for (unsigned i = TQ_AT_ARGS + 1; i < launch->n_buffers; i++) {
         if (launch->buffers[i].memory != nullptr) {
-            buffers[i] = bytes_of(launch->buffers[i].memory) + launch->buffers[i].at;
+            buffers[i] = static_cast<unsigned char *>(launch->buffers[i].memory->host) + launch->buffers[i].at;
             bound |= 1U << i;
         }
     }
@@ -159,8 +141,7 @@ void shim_destroy(tq_gpu *device)
     delete reinterpret_cast<shim_device *>(device);
 }
 
-const tq_gpu_ops OPS = {shim_alloc,    shim_wrap,   shim_free, shim_upload,
-                        shim_download, shim_launch, shim_wait, shim_destroy};
+const tq_gpu_ops OPS = {shim_alloc, shim_wrap, shim_free, shim_launch, shim_wait, shim_destroy};
 
 } // namespace
 

@@ -5,6 +5,7 @@
 #define TQ_SHIM_DEVICE_H
 
 #ifdef __cplusplus
+#include <atomic> /* A template has no C linkage. */
 extern "C" {
 #endif
 

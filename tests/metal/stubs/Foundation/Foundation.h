@@ -43,6 +43,22 @@ __attribute__((objc_root_class))
 - (void)setObject:(ObjectType)object forKeyedSubscript:(KeyType<NSCopying>)key;
 @end
 
+typedef struct {
+    unsigned long state;
+    id __unsafe_unretained *itemsPtr;
+    unsigned long *mutationsPtr;
+    unsigned long extra[5];
+} NSFastEnumerationState;
+
+@interface NSMutableSet<ObjectType> : NSObject
++ (instancetype)set;
+- (void)addObject:(ObjectType)object;
+- (void)removeObject:(ObjectType)object;
+- (NSUInteger)countByEnumeratingWithState:(NSFastEnumerationState *)state
+                                  objects:(ObjectType __unsafe_unretained[])buffer
+                                    count:(NSUInteger)length;
+@end
+
 @interface NSError : NSObject
 @property(readonly) NSString *localizedDescription;
 @end

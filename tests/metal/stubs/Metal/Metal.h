@@ -28,8 +28,14 @@ typedef enum : long { MTLMathModeSafe = 0 } MTLMathMode;
 @protocol MTLFunction
 @end
 
-@protocol MTLBuffer
+typedef enum : NSUInteger { MTLResourceUsageRead = 1, MTLResourceUsageWrite = 2 } MTLResourceUsage;
+
+@protocol MTLResource
+@end
+
+@protocol MTLBuffer <MTLResource>
 @property(readonly) void *contents;
+@property(readonly) uint64_t gpuAddress;
 @end
 
 @protocol MTLComputePipelineState
@@ -47,6 +53,7 @@ typedef enum : long { MTLMathModeSafe = 0 } MTLMathMode;
 - (void)setComputePipelineState:(id<MTLComputePipelineState>)pipeline;
 - (void)setBytes:(const void *)bytes length:(NSUInteger)length atIndex:(NSUInteger)index;
 - (void)setBuffer:(id<MTLBuffer>)buffer offset:(NSUInteger)offset atIndex:(NSUInteger)index;
+- (void)useResource:(id<MTLResource>)resource usage:(MTLResourceUsage)usage;
 - (void)setThreadgroupMemoryLength:(NSUInteger)length atIndex:(NSUInteger)index;
 - (void)dispatchThreadgroups:(MTLSize)groups threadsPerThreadgroup:(MTLSize)threads;
 - (void)endEncoding;
