@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# The Metal backend. Its kernels become one embedded source everywhere, so that tests can check it; what calls Metal is
-# built on Apple systems alone. Nothing in the library uses it yet: docs/metal.md.
+# The Metal backend: part of the library on Apple systems (TURBOQUANT_METAL=OFF leaves it out). Elsewhere the tests build
+# what they check of it; the kernels become one embedded source everywhere.
+option(TURBOQUANT_METAL "The Metal backend, on Apple systems" ON)
 set(metal_dir ${PROJECT_SOURCE_DIR}/src/kernels/metal)
 set(metal_embedded ${PROJECT_BINARY_DIR}/metal)
 file(GLOB metal_kernels CONFIGURE_DEPENDS ${metal_dir}/*.metal)
@@ -10,16 +11,19 @@ add_custom_command(OUTPUT ${metal_embedded}/kernels.metal ${metal_embedded}/kern
     COMMAND ${CMAKE_COMMAND} -DROOT=${PROJECT_SOURCE_DIR}/src "-DKERNELS=${metal_kernels}" -DOUTPUT=${metal_embedded}
             -P ${PROJECT_SOURCE_DIR}/cmake/tq_embed_metal.cmake
     DEPENDS ${PROJECT_SOURCE_DIR}/cmake/tq_embed_metal.cmake ${metal_kernels} ${metal_headers} VERBATIM)
-add_custom_target(metal_embedded ALL DEPENDS ${metal_embedded}/kernels.metal)
+add_custom_target(metal_embedded DEPENDS ${metal_embedded}/kernels.metal)
 
-add_library(turboquant_metal STATIC EXCLUDE_FROM_ALL ${metal_dir}/gpu_metal.c ${metal_dir}/launch_metal.c)
-target_include_directories(turboquant_metal PUBLIC include src)
-target_link_libraries(turboquant_metal PRIVATE tq_warnings)
-if(APPLE)
+set(metal_sources ${metal_dir}/gpu_metal.c ${metal_dir}/launch_metal.c)
+foreach(part open memory sides records steps attention)
+    list(APPEND metal_sources ${PROJECT_SOURCE_DIR}/src/metal/${part}.c)
+endforeach()
+
+if(APPLE AND TURBOQUANT_METAL)
     enable_language(OBJC)
-    target_sources(turboquant_metal PRIVATE ${metal_dir}/host_metal.m ${metal_embedded}/kernels_metal.c)
+    target_sources(turboquant_objects PRIVATE ${metal_sources} ${metal_dir}/host_metal.m ${metal_embedded}/kernels_metal.c)
     # Fast math has another name since macOS 15.
     set_source_files_properties(${metal_dir}/host_metal.m PROPERTIES
         COMPILE_OPTIONS "-fobjc-arc;-Wno-deprecated-declarations")
-    target_link_libraries(turboquant_metal PUBLIC turboquant::static "-framework Foundation" "-framework Metal")
+    target_compile_definitions(turboquant_objects PRIVATE TQ_METAL=1)
+    set(metal_frameworks "-framework Foundation" "-framework Metal")
 endif()

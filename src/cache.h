@@ -176,8 +176,8 @@ void tq_seq_free(tq_seq *seq);
 /* --- pages.c -------------------------------------------------------------------------------------------------------
  */
 
-/* A block, zeroed; counted in cache->used, and against the limit if `limited`. TQ_OK, TQ_ERR_CAPACITY or
- * TQ_ERR_OUT_OF_MEMORY. */
+/* A block, zeroed; counted in cache->used, and against the limit if `limited`. TQ_OK, TQ_ERR_CAPACITY,
+ * TQ_ERR_OUT_OF_MEMORY, or TQ_ERR_BACKEND of a device. */
 tq_status tq_block_allocate(tq_cache *cache, tq_form form, tq_block kind, bool limited, uint8_t **block);
 void tq_block_free(tq_cache *cache, tq_form form, tq_block kind, uint8_t *block);
 
@@ -187,12 +187,11 @@ tq_page *tq_page_create(tq_cache *cache);
 /* Gives up one owner's share of a page; the last one frees it. */
 void tq_page_release(tq_cache *cache, tq_page *page);
 
-/* A copy with one owner, its bytes held against the limit: TQ_OK, TQ_ERR_CAPACITY or
- * TQ_ERR_OUT_OF_MEMORY. */
+/* A copy with one owner, its bytes held against the limit: as tq_block_allocate. */
 tq_status tq_page_copy(tq_cache *cache, const tq_page *page, tq_page **copy);
 
 /* Makes those of pages [first, end) of a track its own of which is_wanted(arg, index) is true, by copying what has
- * other owners: all of them, or none and TQ_ERR_CAPACITY or TQ_ERR_OUT_OF_MEMORY. */
+ * other owners: all of them, or none and what tq_block_allocate says. */
 tq_status tq_track_own(tq_cache *cache, tq_track *track, size_t first, size_t end,
                        bool (*is_wanted)(const void *arg, size_t index), const void *arg);
 
@@ -232,11 +231,18 @@ size_t tq_store_next(const tq_store *store);
 tq_page *tq_store_receive(tq_store *store);
 void tq_store_received(tq_store *store, size_t count);
 
+/* Stores n_tokens tokens of kv, from `first` on, at a place of a page whose memory the host sees. */
+void tq_page_store(const tq_cache *cache, tq_page *page, size_t place, const tq_kv *kv, size_t first, size_t n_tokens);
+
 /* Frees what was reserved and not needed. */
 void tq_store_end(tq_store *store);
 
 /* --- page_codec.c --------------------------------------------------------------------------------------------------
  */
+
+/* The mean of rotated vectors, rounded to f16, from f16 rows [n][dim]: they are added up in the order of tokens, and
+ * their sum is rotated. */
+void tq_side_mean(const tq_side *side, const uint8_t *exact, size_t n, uint8_t *mean);
 
 /* Encodes tokens [first, end) of one head's keys or values from f16 rows, [end][dim], to its part of an encoded block.
  * The mean is taken anew if first is 0, of all `end` tokens. */

@@ -7,10 +7,11 @@
 #if defined(TQ_CUDA)
 #include "cuda/cuda.h"
 #endif
+#if defined(TQ_METAL)
+#include "metal/metal.h"
+#endif
 
 #include <string.h>
-
-enum { TOGETHER = 64 /* Sequences of one launch. */ };
 
 typedef struct device_kind {
     const char *name;
@@ -21,6 +22,9 @@ typedef struct device_kind {
 static const device_kind KINDS[] = {
 #if defined(TQ_CUDA)
     {"cuda", tq_cuda_is_usable, tq_cuda_open},
+#endif
+#if defined(TQ_METAL)
+    {"metal", tq_metal_is_usable, tq_metal_open},
 #endif
     {NULL, NULL, NULL},
 };
@@ -103,15 +107,25 @@ size_t tq_device_first_exact(const tq_cache *cache, const tq_track *track, size_
     return boundary;
 }
 
+void tq_device_copy_page(const tq_device_step *step, const tq_page *page)
+{
+    const size_t row = (size_t)2 * step->cache->desc.head_dim_k;
+    for (size_t i = 0; i < 2 * (size_t)step->cache->desc.n_kv_heads; i++) {
+        const size_t at = (i * TQ_PAGE_TOKENS + page->exact_from) * row;
+        step->cache->device->ops->copy(step->cache->device, step->cache, page->blocks[TQ_BLOCK_ENCODED] + at,
+                                       page->blocks[TQ_BLOCK_EXACT] + at, (TQ_PAGE_TOKENS - page->exact_from) * row);
+    }
+}
+
 /* --- a step --------------------------------------------------------------------------------------------------------
  */
 
 /* Encodes the pages that the next segment pushes out of the window. */
 static void leave(const tq_device_step *step, tq_store *stores)
 {
-    tq_page *pages[TOGETHER];
-    size_t first[TOGETHER];
-    size_t end[TOGETHER];
+    tq_page *pages[TQ_DEVICE_TOGETHER];
+    size_t first[TQ_DEVICE_TOGETHER];
+    size_t end[TQ_DEVICE_TOGETHER];
     bool more = true;
     for (size_t i = 0; i < step->n_tracks; i++) {
         tq_store_leaving(&stores[i], &first[i], &end[i]);
@@ -139,7 +153,7 @@ static void leave(const tq_device_step *step, tq_store *stores)
 static tq_status store_together(tq_store *stores, size_t n_seqs, const tq_kv *kv, const tq_attention *args,
                                 size_t first, size_t count)
 {
-    tq_track *tracks[TOGETHER];
+    tq_track *tracks[TQ_DEVICE_TOGETHER];
     tq_cache *cache = stores[0].cache;
     tq_device *device = cache->device;
     for (size_t i = 0; i < n_seqs; i++) {
@@ -163,7 +177,7 @@ tq_status tq_device_store(tq_store *stores, size_t n_seqs, const tq_kv *kv, cons
     const size_t each = kv->n_tokens / n_seqs;
     for (size_t from = 0; from < n_seqs;) {
         size_t n = 0; /* Sequences that store all of their tokens in one segment. */
-        while (from + n < n_seqs && n < TOGETHER && tq_store_next(&stores[from + n]) == each) {
+        while (from + n < n_seqs && n < TQ_DEVICE_TOGETHER && tq_store_next(&stores[from + n]) == each) {
             n++;
         }
         const size_t together = n > 0 ? n : 1;

@@ -12,7 +12,10 @@
 
 #include <stdatomic.h>
 
-enum { TQ_DEVICE_ENTRY = 16 /* Bytes of an entry in a device's table of pages. */ };
+enum {
+    TQ_DEVICE_ENTRY = 16,   /* Bytes of an entry in a device's table of pages. */
+    TQ_DEVICE_TOGETHER = 64 /* Sequences of a step, at most. */
+};
 
 /* Some sequences of a cache that take the same step. */
 typedef struct tq_device_step {
@@ -101,6 +104,9 @@ void tq_device_track_free(tq_cache *cache, tq_track *track);
 
 /* From here on the newest n_queries tokens of a track see its tokens exact. */
 size_t tq_device_first_exact(const tq_cache *cache, const tq_track *track, size_t n_queries);
+
+/* Encodes an f16 page, by copying its exact tokens. */
+void tq_device_copy_page(const tq_device_step *step, const tq_page *page);
 
 /* A layer without codes: its encoded pages hold f16 rows, and are read as exact ones. */
 static inline bool tq_form_is_half(tq_form form)

@@ -246,7 +246,9 @@ static tq_status store(tq_cache *cache, tq_seq *const *seqs, size_t n_seqs, uint
     tq_status status = begin_stores(stores, parts, cache, seqs, n_seqs, layer, kv);
     if (status != TQ_OK) {
         tq_fail(cache->context, status,
-                status == TQ_ERR_CAPACITY ? "tq_cache: memory_limit has been reached" : "tq_cache: out of memory");
+                status == TQ_ERR_CAPACITY        ? "tq_cache: memory_limit has been reached"
+                : status == TQ_ERR_OUT_OF_MEMORY ? "tq_cache: out of memory"
+                                                 : "tq_cache: the device failed");
     } else {
         status = store_begun(stores, n_seqs, kv, args);
         for (size_t i = 0; i < n_seqs; i++) {
@@ -288,15 +290,14 @@ static tq_status attend_tracks(tq_cache *cache, tq_track *const *tracks, size_t 
 
 static tq_status attend(tq_cache *cache, tq_seq *const *seqs, size_t n_seqs, uint32_t layer, const tq_attention *args)
 {
-    enum { TOGETHER = 64 };
     const size_t each = args->n_tokens / n_seqs;
     tq_status status = TQ_OK;
     for (size_t i = 0; each > 0 && status == TQ_OK && i < n_seqs; i++) {
         status = check_queries(cache, &seqs[i]->tracks[layer], each);
     }
-    for (size_t from = 0; each > 0 && status == TQ_OK && from < n_seqs; from += TOGETHER) {
-        tq_track *tracks[TOGETHER];
-        const size_t n = n_seqs - from < TOGETHER ? n_seqs - from : TOGETHER;
+    for (size_t from = 0; each > 0 && status == TQ_OK && from < n_seqs; from += TQ_DEVICE_TOGETHER) {
+        tq_track *tracks[TQ_DEVICE_TOGETHER];
+        const size_t n = n_seqs - from < TQ_DEVICE_TOGETHER ? n_seqs - from : TQ_DEVICE_TOGETHER;
         for (size_t i = 0; i < n; i++) {
             tracks[i] = &seqs[from + i]->tracks[layer];
         }

@@ -19,14 +19,12 @@ typedef struct batch {
 /* --- encoding ------------------------------------------------------------------------------------------------------
  */
 
-/* The mean of the rotated vectors, rounded to f16, goes before the rows. The vectors are added up in the order of
- * tokens and their sum is rotated. */
-TQ_APART void store_mean(const tq_side *side, const uint8_t *exact, size_t end, uint8_t *encoded)
+void tq_side_mean(const tq_side *side, const uint8_t *exact, size_t n, uint8_t *mean)
 {
     const size_t dim = side->codec->code.dim;
     float sum[TQ_MAX_DIM] = {0};
     float y[TQ_MAX_DIM];
-    for (size_t token = 0; token < end; token++) {
+    for (size_t token = 0; token < n; token++) {
         float x[TQ_MAX_DIM];
         side->codec->context->kernels.half_decode(exact + token * 2 * dim, dim, x);
         for (size_t j = 0; j < dim; j++) {
@@ -35,9 +33,9 @@ TQ_APART void store_mean(const tq_side *side, const uint8_t *exact, size_t end, 
     }
     tq_rotate_vector(side->codec, sum, y);
     for (size_t j = 0; j < dim; j++) {
-        y[j] *= 1.0F / (float)end;
+        y[j] *= 1.0F / (float)n;
     }
-    side->codec->context->kernels.half_encode(y, dim, encoded);
+    side->codec->context->kernels.half_encode(y, dim, mean);
 }
 
 /* Takes the mean off a rotated vector if that makes it shorter; true if it did. */
@@ -89,7 +87,7 @@ void tq_side_encode(const tq_side *side, const uint8_t *exact, size_t first, siz
         return;
     }
     if (side->has_mean && first == 0) {
-        store_mean(side, exact, end, encoded);
+        tq_side_mean(side, exact, end, encoded); /* It goes before the rows. */
     }
     if (side->has_mean) {
         kernels->half_decode(encoded, dim, mean);

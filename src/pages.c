@@ -14,14 +14,14 @@ static size_t used_bytes(tq_cache *cache)
     return sum;
 }
 
-/* Memory where the cache has its pages; null if there is none. */
-static uint8_t *take_memory(tq_cache *cache, size_t bytes)
+/* Memory where the cache has its pages. */
+static tq_status take_memory(tq_cache *cache, size_t bytes, uint8_t **memory)
 {
-    uint8_t *memory;
-    if (cache->device == NULL) {
-        return tq_allocate(&cache->context->allocator, 1, bytes);
+    if (cache->device != NULL) {
+        return tq_pool_take(cache, bytes, memory);
     }
-    return tq_pool_take(cache, bytes, &memory) == TQ_OK ? memory : NULL;
+    *memory = tq_allocate(&cache->context->allocator, 1, bytes);
+    return *memory != NULL ? TQ_OK : TQ_ERR_OUT_OF_MEMORY;
 }
 
 static void give_memory(tq_cache *cache, size_t bytes, uint8_t *memory)
@@ -48,12 +48,11 @@ tq_status tq_block_allocate(tq_cache *cache, tq_form form, tq_block kind, bool l
     const size_t bytes = tq_block_bytes(cache, form, kind);
     atomic_fetch_add(&cache->used[kind], bytes);
     const bool fits = !limited || cache->desc.memory_limit == 0 || used_bytes(cache) <= cache->desc.memory_limit;
-    *block = fits ? take_memory(cache, bytes) : NULL;
-    if (*block == NULL) {
+    const tq_status status = fits ? take_memory(cache, bytes, block) : TQ_ERR_CAPACITY;
+    if (status != TQ_OK) {
         atomic_fetch_sub(&cache->used[kind], bytes);
-        return fits ? TQ_ERR_OUT_OF_MEMORY : TQ_ERR_CAPACITY;
     }
-    return TQ_OK;
+    return status;
 }
 
 void tq_block_free(tq_cache *cache, tq_form form, tq_block kind, uint8_t *block)

@@ -285,12 +285,29 @@ void tq_store_received(tq_store *store, size_t count)
     store->done += count;
 }
 
-size_t tq_store_segment(tq_store *store)
+void tq_page_store(const tq_cache *cache, tq_page *page, size_t place, const tq_kv *kv, size_t first, size_t n_tokens)
 {
-    const tq_kv *kv = store->kv;
-    const tq_cache *cache = store->cache;
     const size_t dim_k = cache->desc.head_dim_k;
     const size_t dim_v = cache->desc.head_dim_v;
+    uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
+    for (size_t token = 0; token < n_tokens; token++) {
+        const size_t from = first + token;
+        const size_t to = place + token;
+        for (size_t head = 0; head < cache->desc.n_kv_heads; head++) {
+            store_vector(cache, kv->k, kv->dtype, from * kv->k_token_stride + head * kv->k_head_stride, dim_k,
+                         exact + tq_exact_keys_at(cache, P, head) + to * 2 * dim_k);
+            store_vector(cache, kv->v, kv->dtype, from * kv->v_token_stride + head * kv->v_head_stride, dim_v,
+                         exact + tq_exact_values_at(cache, P, head) + to * 2 * dim_v);
+        }
+    }
+    if (page->blocks[TQ_BLOCK_SINKS] != NULL) { /* A cut went through them. */
+        tq_page_keep_sinks(cache, page);
+    }
+}
+
+size_t tq_store_segment(tq_store *store)
+{
+    const tq_cache *cache = store->cache;
     const size_t begin = store->track->n_tokens % P;
     const size_t count = tq_store_next(store);
     size_t first;
@@ -303,20 +320,7 @@ size_t tq_store_segment(tq_store *store)
         }
         tq_store_left(store, i, end);
     }
-    tq_page *page = tq_store_receive(store);
-    uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
-    for (size_t token = 0; token < count; token++) {
-        const size_t from = store->done + token;
-        for (size_t head = 0; head < cache->desc.n_kv_heads; head++) {
-            store_vector(cache, kv->k, kv->dtype, from * kv->k_token_stride + head * kv->k_head_stride, dim_k,
-                         exact + tq_exact_keys_at(cache, P, head) + (begin + token) * 2 * dim_k);
-            store_vector(cache, kv->v, kv->dtype, from * kv->v_token_stride + head * kv->v_head_stride, dim_v,
-                         exact + tq_exact_values_at(cache, P, head) + (begin + token) * 2 * dim_v);
-        }
-    }
-    if (page->blocks[TQ_BLOCK_SINKS] != NULL) { /* A cut went through them. */
-        tq_page_keep_sinks(cache, page);
-    }
+    tq_page_store(cache, tq_store_receive(store), begin, store->kv, store->done, count);
     tq_store_received(store, count);
     return count;
 }

@@ -18,17 +18,6 @@ static tq_cuda_module *module_of(const tq_device_step *step)
 /* --- encoding ------------------------------------------------------------------------------------------------------
  */
 
-/* An f16 page is encoded by copying its exact tokens. */
-static void copy_page(tq_cuda_device *device, const tq_device_step *step, const tq_page *page)
-{
-    const size_t dim = step->cache->desc.head_dim_k;
-    for (size_t i = 0; i < 2 * (size_t)step->cache->desc.n_kv_heads; i++) {
-        const size_t at = (i * P + page->exact_from) * 2 * dim;
-        device->base.ops->copy(&device->base, step->cache, page->blocks[TQ_BLOCK_ENCODED] + at,
-                               page->blocks[TQ_BLOCK_EXACT] + at, (P - page->exact_from) * 2 * dim);
-    }
-}
-
 static void launch_pages(tq_cuda_device *device, const tq_device_step *step, tq_cuda_pages_args *args)
 {
     const tq_side *sides[2] = {step->form.k, step->form.v};
@@ -51,7 +40,7 @@ void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const 
     for (size_t i = 0; i < step->n_tracks; i++) {
         const tq_page *page = pages[i];
         if (page != NULL && tq_form_is_half(step->form)) {
-            copy_page(device, step, page);
+            tq_device_copy_page(step, page);
         } else if (page != NULL) {
             const int n = args.n_pages++;
             args.pages[n].exact = page->blocks[TQ_BLOCK_EXACT];
