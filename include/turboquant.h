@@ -129,7 +129,7 @@ typedef struct tq_context_desc {
      * once, here, by the same rules. */
     const char *backend;
     uint32_t flags;  /**< TQ_CONTEXT_* or 0. */
-    uint32_t device; /**< Number of the device, for backends that have memory of their own ("cuda"). */
+    uint32_t device; /**< Number of the device, for backends that have several ("cuda"). */
 } tq_context_desc;
 
 /** Initialiser for tq_context_desc. */
