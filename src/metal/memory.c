@@ -74,7 +74,8 @@ static tq_status make_scratch(tq_cache *cache, size_t bytes, tq_metal_scratch **
     const tq_status status = tq_gpu_alloc(device->gpu, bytes, &made->memory);
     if (status != TQ_OK) {
         tq_release(&cache->context->allocator, made);
-        return tq_metal_check(device, status);
+        tq_metal_check(device, status);
+        return status;
     }
     *scratch = made;
     return TQ_OK;
