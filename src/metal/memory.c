@@ -69,7 +69,8 @@ static tq_status make_scratch(tq_cache *cache, size_t bytes, tq_metal_scratch **
     tq_metal_device *device = (tq_metal_device *)cache->device;
     tq_metal_scratch *made = tq_allocate(&cache->context->allocator, 1, sizeof *made);
     if (made == NULL) {
-        return tq_fail(cache->context, TQ_ERR_OUT_OF_MEMORY, "Metal: out of memory");
+        tq_fail(cache->context, TQ_ERR_OUT_OF_MEMORY, "Metal: out of memory");
+        return TQ_ERR_OUT_OF_MEMORY;
     }
     const tq_status status = tq_gpu_alloc(device->gpu, bytes, &made->memory);
     if (status != TQ_OK) {
