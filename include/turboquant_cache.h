@@ -228,6 +228,40 @@ TQ_API tq_status tq_cache_attend(const tq_cache *cache, const tq_seq *seq, uint3
 TQ_API tq_status tq_cache_forward_batch(tq_cache *cache, tq_seq *const *seqs, size_t n_seqs, uint32_t layer,
                                         const tq_kv *kv, const tq_attention *attention);
 
+/** Where keys and values of one layer go: [n_tokens, n_kv_heads, head_dim]. */
+typedef struct tq_kv_out {
+    size_t struct_size;    /**< sizeof(tq_kv_out). */
+    void *k;               /**< Keys, as they were given. */
+    void *v;               /**< Values. */
+    tq_dtype dtype;        /**< Of both. f16 and bf16 are rounded, beyond their range saturated. */
+    size_t n_tokens;       /**< May be 0. */
+    size_t k_token_stride; /**< Elements from a token to the next; 0: n_kv_heads * k_head_stride. */
+    size_t k_head_stride;  /**< Elements from a head to the next; 0: head_dim_k. */
+    size_t v_token_stride; /**< As for keys. */
+    size_t v_head_stride;  /**< As for keys. */
+    void *stream;          /**< As in tq_kv. */
+} tq_kv_out;
+
+/** Initialiser for tq_kv_out. */
+#define TQ_KV_OUT_INIT                                                                                                 \
+    {                                                                                                                  \
+        sizeof(tq_kv_out), 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                   \
+    }
+
+/** Decodes tokens first .. first + kv->n_tokens - 1 of one layer, each as the newest token of the sequence sees it:
+ * what is encoded to the format's error, what is still exact exactly.
+ *
+ * For engines that attend a large chunk of a prompt with a kernel of their own: they decode the past into a buffer that
+ * all layers share, attend to it and to the chunk's own keys and values, and append these. docs/cuda.md says when that
+ * pays. The chunk's queries then see its tokens exact, so the promise above does not hold for them.
+ *
+ * On a device the calls return before the work is done, as others do.
+ * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a sequence of another cache, a layer out of range, fewer
+ * tokens, strides that make no array, memory that is not the device's); TQ_ERR_OUT_OF_MEMORY and TQ_ERR_BACKEND on
+ *         devices alone. */
+TQ_API tq_status tq_cache_decode(const tq_cache *cache, const tq_seq *seq, uint32_t layer, size_t first,
+                                 const tq_kv_out *kv);
+
 /** Formats for tokens of some age. */
 typedef struct tq_tier {
     size_t min_age;           /**< In tokens: a page whose newest token is that much older than the sequence's. */

@@ -11,46 +11,12 @@
 #include "attend.h"
 
 #include "compiler.h"
+#include "spans.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { P = TQ_PAGE_TOKENS };
-
-/* The part of a page that one source of tokens holds: [begin, end) within the page. */
-typedef struct span {
-    size_t begin;
-    size_t end;
-} span;
-
-static span clip(size_t begin, size_t end, size_t limit)
-{
-    const size_t last = end < limit ? end : limit;
-    return (span){begin < last ? begin : last, last};
-}
-
-/* A page's tokens lie in up to three places: sinks, codes, exact tokens. */
-typedef struct page_spans {
-    span sinks;
-    span encoded;
-    span exact;
-} page_spans;
-
-/* `encoded` says which form the position of the queries asks for; after a deep cut a page may have but one. */
-static page_spans find_spans(const tq_cache *cache, const tq_page *page, bool encoded, size_t n_tokens)
-{
-    const bool has_exact = page->blocks[TQ_BLOCK_EXACT] != NULL;
-    const size_t exact_from = has_exact && !(encoded && page->n_encoded == P) ? page->exact_from : page->n_encoded;
-    const size_t n_sinks = page->blocks[TQ_BLOCK_SINKS] == NULL ? 0 : cache->desc.sink_tokens;
-    const size_t kept = n_sinks < exact_from ? n_sinks : exact_from;
-    return (page_spans){clip(0, kept, n_tokens), clip(kept, exact_from, n_tokens),
-                        clip(exact_from, n_tokens, n_tokens)};
-}
-
-static bool is_empty(span s)
-{
-    return s.begin == s.end;
-}
 
 /* Brings the queries into the form in which pages of this side are read. */
 static void prepare(tq_queries *q, const tq_side *side)
@@ -88,8 +54,8 @@ static const uint8_t *next_rows(const tq_track *track, const tq_queries *q, size
 }
 
 /* scores[i * P + k] of the encoded tokens of a page. */
-static void encoded_scores(const tq_cache *cache, tq_queries *q, const tq_page *page, span tokens, const uint8_t *next,
-                           float *scores)
+static void encoded_scores(const tq_cache *cache, tq_queries *q, const tq_page *page, tq_span tokens,
+                           const uint8_t *next, float *scores)
 {
     const tq_kernels *kernels = &cache->context->kernels;
     const tq_side *side = page->form.k;
@@ -103,20 +69,20 @@ static void encoded_scores(const tq_cache *cache, tq_queries *q, const tq_page *
 }
 
 /* scores[i * P + k] of all tokens of a page, before cap and mask. */
-static void page_scores(const tq_cache *cache, tq_queries *q, const tq_page *page, page_spans spans,
+static void page_scores(const tq_cache *cache, tq_queries *q, const tq_page *page, tq_page_spans spans,
                         const uint8_t *next, float *scores)
 {
     const tq_kernels *kernels = &cache->context->kernels;
     const size_t dim = cache->desc.head_dim_k;
-    if (!is_empty(spans.sinks)) {
+    if (!tq_span_is_empty(spans.sinks)) {
         const uint8_t *keys =
             page->blocks[TQ_BLOCK_SINKS] + tq_exact_keys_at(cache, cache->desc.sink_tokens, q->kv_head);
         kernels->half_scores(dim, q->plain, q->n, keys, spans.sinks.end, scores, P);
     }
-    if (!is_empty(spans.encoded)) {
+    if (!tq_span_is_empty(spans.encoded)) {
         encoded_scores(cache, q, page, spans.encoded, next, scores);
     }
-    if (!is_empty(spans.exact)) {
+    if (!tq_span_is_empty(spans.exact)) {
         const uint8_t *keys = page->blocks[TQ_BLOCK_EXACT] + tq_exact_keys_at(cache, P, q->kv_head);
         kernels->half_scores(dim, q->plain, q->n, keys + spans.exact.begin * 2 * dim,
                              spans.exact.end - spans.exact.begin, scores + spans.exact.begin, P);
@@ -124,7 +90,7 @@ static void page_scores(const tq_cache *cache, tq_queries *q, const tq_page *pag
 }
 
 /* Adds the encoded values of a page, weighted. */
-static void encoded_sum(const tq_cache *cache, const tq_queries *q, const tq_page *page, span tokens,
+static void encoded_sum(const tq_cache *cache, const tq_queries *q, const tq_page *page, tq_span tokens,
                         const uint8_t *next, const float *weights, tq_partial *sums)
 {
     const tq_kernels *kernels = &cache->context->kernels;
@@ -142,21 +108,21 @@ static void encoded_sum(const tq_cache *cache, const tq_queries *q, const tq_pag
 }
 
 /* Adds the values of a page, weighted, to the two sums. */
-static void page_sum(const tq_cache *cache, const tq_queries *q, const tq_page *page, page_spans spans,
+static void page_sum(const tq_cache *cache, const tq_queries *q, const tq_page *page, tq_page_spans spans,
                      const uint8_t *next, const float *weights, tq_partial *sums)
 {
     const tq_kernels *kernels = &cache->context->kernels;
     const size_t dim = cache->desc.head_dim_v;
-    sums->has_plain = sums->has_plain || !is_empty(spans.sinks) || !is_empty(spans.exact);
-    if (!is_empty(spans.sinks)) {
+    sums->has_plain = sums->has_plain || !tq_span_is_empty(spans.sinks) || !tq_span_is_empty(spans.exact);
+    if (!tq_span_is_empty(spans.sinks)) {
         const uint8_t *values =
             page->blocks[TQ_BLOCK_SINKS] + tq_exact_values_at(cache, cache->desc.sink_tokens, q->kv_head);
         kernels->half_sum(dim, weights, P, q->n, values, spans.sinks.end, sums->plain);
     }
-    if (!is_empty(spans.encoded)) {
+    if (!tq_span_is_empty(spans.encoded)) {
         encoded_sum(cache, q, page, spans.encoded, next, weights, sums);
     }
-    if (!is_empty(spans.exact)) {
+    if (!tq_span_is_empty(spans.exact)) {
         const uint8_t *values = page->blocks[TQ_BLOCK_EXACT] + tq_exact_values_at(cache, P, q->kv_head);
         kernels->half_sum(dim, weights + spans.exact.begin, P, q->n, values + spans.exact.begin * 2 * dim,
                           spans.exact.end - spans.exact.begin, sums->plain);
@@ -205,7 +171,7 @@ static void shrink(tq_partial *sums, size_t first, size_t dim, float factor)
 /* A page on its way. */
 typedef struct visit {
     size_t n_tokens;
-    page_spans spans;
+    tq_page_spans spans;
     _Alignas(64) float scores[TQ_PAGE_QUERIES * P]; /* Then weights. */
 } visit;
 
@@ -215,7 +181,7 @@ static void score_page(const tq_cache *cache, const tq_track *track, tq_queries 
     const tq_page *page = track->pages[index];
     const size_t first = index * P;
     v->n_tokens = end - first < P ? end - first : P;
-    v->spans = find_spans(cache, page, index < q->n_encoded_pages, v->n_tokens);
+    v->spans = tq_find_spans(cache, page, index < q->n_encoded_pages, v->n_tokens);
     fetch_page(track, q, index + 2);
     page_scores(cache, q, page, v->spans, next_rows(track, q, index, false), v->scores);
     if (first < q->all_begin || first + v->n_tokens > q->all_end || q->args->soft_cap > 0) {

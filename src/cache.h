@@ -248,7 +248,10 @@ void tq_side_mean(const tq_side *side, const uint8_t *exact, size_t n, uint8_t *
  * The mean is taken anew if first is 0, of all `end` tokens. */
 void tq_side_encode(const tq_side *side, const uint8_t *exact, size_t first, size_t end, uint8_t *encoded);
 
-/* The inverse: f16 rows of tokens [0, end), to the format's error. */
+/* The inverse for one token: x, to the format's error. */
+void tq_side_vector(const tq_side *side, const uint8_t *encoded, size_t token, float *x);
+
+/* The same as f16 rows, of tokens [0, end). */
 void tq_side_decode(const tq_side *side, const uint8_t *encoded, size_t end, uint8_t *exact);
 
 /* Encodes what another format encoded; a mean stays. `exact` is scratch for 64 f16 rows. */

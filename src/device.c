@@ -193,6 +193,17 @@ tq_status tq_device_store(tq_store *stores, size_t n_seqs, const tq_kv *kv, cons
     return status == TQ_OK ? failed : status;
 }
 
+tq_status tq_device_decode(tq_cache *cache, tq_form form, tq_track *track, size_t first, const tq_kv_out *kv)
+{
+    const tq_device_step step = {cache, form, &track, 1, kv->stream};
+    const tq_status status = tq_device_track_reserve(cache, track, tq_pages_of(track->n_tokens));
+    if (status == TQ_OK) {
+        cache->stream = kv->stream;
+        cache->device->ops->decode(cache->device, &step, first, kv);
+    }
+    return status == TQ_OK ? tq_device_status(cache->device) : status;
+}
+
 tq_status tq_device_attend(tq_cache *cache, tq_form form, tq_track *const *tracks, size_t n_tracks,
                            const tq_attention *args, size_t first, size_t n_tokens)
 {

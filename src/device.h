@@ -70,6 +70,10 @@ typedef struct tq_device_ops {
      * Arguments have been checked and strides resolved. */
     tq_status (*attend)(tq_device *device, const tq_device_step *step, const tq_attention *args, size_t first,
                         size_t n_tokens);
+
+    /* Tokens first .. first + kv->n_tokens - 1 of the step's only track, as its newest token sees them. Null: blocks
+     * are read, and the host decodes them. */
+    void (*decode)(tq_device *device, const tq_device_step *step, size_t first, const tq_kv_out *kv);
 } tq_device_ops;
 
 struct tq_device {
@@ -94,6 +98,9 @@ tq_status tq_device_store(tq_store *stores, size_t n_seqs, const tq_kv *kv, cons
 /* Attends the newest n_tokens of each track. */
 tq_status tq_device_attend(tq_cache *cache, tq_form form, tq_track *const *tracks, size_t n_tracks,
                            const tq_attention *args, size_t first, size_t n_tokens);
+
+/* Decodes tokens of a track. */
+tq_status tq_device_decode(tq_cache *cache, tq_form form, tq_track *track, size_t first, const tq_kv_out *kv);
 
 /* TQ_OK, or TQ_ERR_BACKEND and a sentence if something failed on the device. */
 tq_status tq_device_status(const tq_device *device);
@@ -127,5 +134,10 @@ static inline bool tq_cache_is_on_host(const tq_cache *cache)
 tq_status tq_device_read_block(const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block, uint8_t *host);
 tq_status tq_device_write_block(const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *host,
                                 uint8_t *block);
+
+/* A copy of a page on a device, its blocks in the host's memory and layout: as tq_device_read_block. Freed in any case.
+ */
+tq_status tq_page_to_host(const tq_cache *cache, const tq_page *page, tq_page *copy);
+void tq_page_free_copy(const tq_cache *cache, tq_page *copy);
 
 #endif /* TQ_DEVICE_H */

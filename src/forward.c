@@ -2,46 +2,11 @@
  *
  * The public calls that store and attend: checks, then segments of at most one page, so that every query finds encoded
  * exactly the pages that its position says. */
-#include "checked.h"
+#include "arguments.h"
 #include "desc.h"
 #include "device.h"
 
 #include <math.h>
-
-static size_t element_bytes(tq_dtype dtype)
-{
-    return dtype == TQ_DTYPE_F32 ? 4 : 2;
-}
-
-/* Resolves the strides of [n_tokens, n_heads, dim]; false if they make no array of that shape. */
-static bool resolve_strides(size_t n_tokens, size_t n_heads, size_t dim, tq_dtype dtype, size_t *token_stride,
-                            size_t *head_stride)
-{
-    if (dtype < TQ_DTYPE_F32 || dtype > TQ_DTYPE_BF16) {
-        return false;
-    }
-    if (*head_stride == 0) {
-        *head_stride = dim;
-    }
-    if (*token_stride == 0 && !tq_multiply_fits(n_heads, *head_stride, token_stride)) {
-        return false;
-    }
-    /* Token-major or head-major, one of the two lies within one step of the other; and the last element has an address.
-     */
-    size_t heads;
-    size_t tokens;
-    if (*head_stride < dim || *token_stride < dim || !tq_multiply_fits(n_heads, *head_stride, &heads) ||
-        !tq_multiply_fits(n_tokens, *token_stride, &tokens) || heads > PTRDIFF_MAX / 16 || tokens > PTRDIFF_MAX / 16) {
-        return false;
-    }
-    return n_tokens <= 1 || heads - *head_stride + dim <= *token_stride || tokens - *token_stride + dim <= *head_stride;
-}
-
-/* On a device, nothing is read before the kernels do; but a pointer of the wrong kind is found. */
-static bool is_reachable(const tq_cache *cache, const void *memory)
-{
-    return memory == NULL || tq_cache_is_on_host(cache) || cache->device->ops->owns(cache->device, memory);
-}
 
 static bool all_finite(const tq_cache *cache, const void *x, tq_dtype dtype, size_t n_tokens, size_t n_heads,
                        size_t dim, size_t token_stride, size_t head_stride)
@@ -49,26 +14,12 @@ static bool all_finite(const tq_cache *cache, const void *x, tq_dtype dtype, siz
     for (size_t token = 0; tq_cache_is_on_host(cache) && token < n_tokens; token++) {
         for (size_t head = 0; head < n_heads; head++) {
             const size_t offset = token * token_stride + head * head_stride;
-            if (!cache->context->kernels.all_finite((const char *)x + offset * element_bytes(dtype), dtype, dim)) {
+            if (!cache->context->kernels.all_finite((const char *)x + offset * tq_element_bytes(dtype), dtype, dim)) {
                 return false;
             }
         }
     }
     return true;
-}
-
-static tq_status check_layer(const tq_cache *cache, uint32_t layer)
-{
-    return layer < cache->desc.n_layers
-               ? TQ_OK
-               : tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: layer is out of range");
-}
-
-static tq_status check_seq(const tq_cache *cache, const tq_seq *seq)
-{
-    return seq != NULL && seq->cache == cache
-               ? TQ_OK
-               : tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: seq is null or of another cache");
 }
 
 static tq_status check_seqs(const tq_cache *cache, tq_seq *const *seqs, size_t n_seqs)
@@ -78,7 +29,7 @@ static tq_status check_seqs(const tq_cache *cache, tq_seq *const *seqs, size_t n
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache_forward_batch: seqs is null");
     }
     for (size_t i = 0; status == TQ_OK && i < n_seqs; i++) {
-        status = check_seq(cache, seqs[i]);
+        status = tq_check_seq(cache, seqs[i]);
         for (size_t other = 0; status == TQ_OK && other < i; other++) {
             if (seqs[other] == seqs[i]) {
                 status = tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
@@ -105,17 +56,17 @@ static tq_status read_kv(const tq_cache *cache, const tq_kv *from, tq_kv *kv)
 {
     const tq_cache_desc *desc = &cache->desc;
     if (from == NULL || !tq_desc_read(from, kv, sizeof *kv, sizeof(tq_kv)) ||
-        !resolve_strides(kv->n_tokens, desc->n_kv_heads, desc->head_dim_k, kv->dtype, &kv->k_token_stride,
-                         &kv->k_head_stride) ||
-        !resolve_strides(kv->n_tokens, desc->n_kv_heads, desc->head_dim_v, kv->dtype, &kv->v_token_stride,
-                         &kv->v_head_stride)) {
+        !tq_resolve_strides(kv->n_tokens, desc->n_kv_heads, desc->head_dim_k, kv->dtype, &kv->k_token_stride,
+                            &kv->k_head_stride) ||
+        !tq_resolve_strides(kv->n_tokens, desc->n_kv_heads, desc->head_dim_v, kv->dtype, &kv->v_token_stride,
+                            &kv->v_head_stride)) {
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
                        "tq_cache: kv is null, its struct_size or dtype is wrong, or its strides make no array");
     }
     if (kv->n_tokens > 0 && (kv->k == NULL || kv->v == NULL)) {
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: k or v is null");
     }
-    if (kv->n_tokens > 0 && (!is_reachable(cache, kv->k) || !is_reachable(cache, kv->v))) {
+    if (kv->n_tokens > 0 && (!tq_is_reachable(cache, kv->k) || !tq_is_reachable(cache, kv->v))) {
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT, "tq_cache: k or v is not in the device's memory");
     }
     if (!all_finite(cache, kv->k, kv->dtype, kv->n_tokens, desc->n_kv_heads, desc->head_dim_k, kv->k_token_stride,
@@ -136,18 +87,18 @@ static tq_status read_attention(const tq_cache *cache, uint32_t layer, const tq_
                        "tq_cache: attention is null or its struct_size is wrong");
     }
     if (args->n_q_heads == 0 || args->n_q_heads % desc->n_kv_heads != 0 ||
-        !resolve_strides(args->n_tokens, args->n_q_heads, desc->head_dim_k, args->q_dtype, &args->q_token_stride,
-                         &args->q_head_stride) ||
-        !resolve_strides(args->n_tokens, args->n_q_heads, desc->head_dim_v, TQ_DTYPE_F32, &args->out_token_stride,
-                         &args->out_head_stride) ||
+        !tq_resolve_strides(args->n_tokens, args->n_q_heads, desc->head_dim_k, args->q_dtype, &args->q_token_stride,
+                            &args->q_head_stride) ||
+        !tq_resolve_strides(args->n_tokens, args->n_q_heads, desc->head_dim_v, TQ_DTYPE_F32, &args->out_token_stride,
+                            &args->out_head_stride) ||
         (args->n_tokens > 0 && (args->q == NULL || args->out == NULL)) || args->soft_cap < 0 || args->skip_below < 0) {
         return tq_fail(
             cache->context, TQ_ERR_INVALID_ARGUMENT,
             "tq_cache: n_q_heads does not fit n_kv_heads, a dtype is unknown, strides make no array, q or out "
             "is null, or soft_cap or skip_below is negative");
     }
-    if (args->n_tokens > 0 && (!is_reachable(cache, args->q) || !is_reachable(cache, args->out) ||
-                               !is_reachable(cache, args->lse) || !is_reachable(cache, args->sink_logits))) {
+    if (args->n_tokens > 0 && (!tq_is_reachable(cache, args->q) || !tq_is_reachable(cache, args->out) ||
+                               !tq_is_reachable(cache, args->lse) || !tq_is_reachable(cache, args->sink_logits))) {
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
                        "tq_cache: q, out, lse or sink_logits is not in the device's memory");
     }
@@ -183,7 +134,7 @@ static tq_status begin_stores(tq_store *stores, tq_kv *parts, tq_cache *cache, t
                               uint32_t layer, const tq_kv *kv)
 {
     const size_t each = kv->n_tokens / n_seqs;
-    const size_t element = element_bytes(kv->dtype);
+    const size_t element = tq_element_bytes(kv->dtype);
     tq_status status = TQ_OK;
     for (size_t i = 0; status == TQ_OK && i < n_seqs; i++) {
         parts[i] = *kv;
@@ -314,7 +265,7 @@ tq_status tq_cache_forward_batch(tq_cache *cache, tq_seq *const *seqs, size_t n_
     if (cache == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
-    tq_status status = check_layer(cache, layer);
+    tq_status status = tq_check_layer(cache, layer);
     if (status == TQ_OK) {
         status = check_seqs(cache, seqs, n_seqs);
     }
@@ -364,9 +315,9 @@ tq_status tq_cache_attend(const tq_cache *cache, const tq_seq *seq, uint32_t lay
     if (cache == NULL) {
         return TQ_ERR_INVALID_ARGUMENT;
     }
-    tq_status status = check_layer(cache, layer);
+    tq_status status = tq_check_layer(cache, layer);
     if (status == TQ_OK) {
-        status = check_seq(cache, seq);
+        status = tq_check_seq(cache, seq);
     }
     if (status == TQ_OK) {
         status = read_attention(cache, layer, attention, &args);

@@ -112,38 +112,50 @@ void tq_side_encode(const tq_side *side, const uint8_t *exact, size_t first, siz
 /* --- decoding and recoding -----------------------------------------------------------------------------------------
  */
 
+static void read_row(const tq_side *side, const uint8_t *encoded, size_t token, uint8_t *row)
+{
+    side->codec->context->kernels.page_read(&side->codec->code, side->kind, encoded + side->rows_at, token, 1, row);
+}
+
 /* Reads the rotated vector of one token, without its mean; true if the page's mean was taken off. */
 static bool read_token(const tq_side *side, const uint8_t *encoded, size_t token, float *y)
 {
     uint8_t row[TQ_MAX_DIM + 2];
-    side->codec->context->kernels.page_read(&side->codec->code, side->kind, encoded + side->rows_at, token, 1, row);
+    read_row(side, encoded, token, row);
     const uint16_t scale = tq_load_le16(row);
     tq_store_le16(row, scale & (uint16_t)~TQ_ROW_UNCENTRED);
     tq_rotated_decode(side->codec, row, y);
     return side->has_mean && (scale & TQ_ROW_UNCENTRED) == 0;
 }
 
-void tq_side_decode(const tq_side *side, const uint8_t *encoded, size_t end, uint8_t *exact)
+void tq_side_vector(const tq_side *side, const uint8_t *encoded, size_t token, float *x)
 {
     const tq_kernels *kernels = &side->codec->context->kernels;
     const size_t dim = side->codec->code.dim;
-    float mean[TQ_MAX_DIM];
     if (side->codec->family == TQ_FAMILY_HALF) {
-        kernels->page_read(&side->codec->code, side->kind, encoded, 0, end, exact);
+        uint8_t row[2 * TQ_MAX_DIM];
+        read_row(side, encoded, token, row);
+        kernels->half_decode(row, dim, x);
         return;
     }
-    if (side->has_mean) {
+    float y[TQ_MAX_DIM];
+    if (read_token(side, encoded, token, y)) {
+        float mean[TQ_MAX_DIM];
         kernels->half_decode(encoded, dim, mean);
-    }
-    for (size_t token = 0; token < end; token++) {
-        float y[TQ_MAX_DIM];
-        float x[TQ_MAX_DIM];
-        const bool centred = read_token(side, encoded, token, y);
-        for (size_t j = 0; centred && j < dim; j++) {
+        for (size_t j = 0; j < dim; j++) {
             y[j] += mean[j];
         }
-        tq_unrotate_vector(side->codec, y, x);
-        kernels->half_encode(x, dim, exact + token * 2 * dim);
+    }
+    tq_unrotate_vector(side->codec, y, x);
+}
+
+void tq_side_decode(const tq_side *side, const uint8_t *encoded, size_t end, uint8_t *exact)
+{
+    const size_t dim = side->codec->code.dim;
+    for (size_t token = 0; token < end; token++) {
+        float x[TQ_MAX_DIM];
+        tq_side_vector(side, encoded, token, x);
+        side->codec->context->kernels.half_encode(x, dim, exact + token * 2 * dim);
     }
 }
 

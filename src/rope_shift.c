@@ -102,29 +102,19 @@ static void shift_head(void *arg, size_t head)
 /* A page on a device is turned on the host. */
 static tq_status shift_on_host(tq_cache *cache, shift_work *work)
 {
-    const tq_allocator *allocator = &cache->context->allocator;
     const tq_page *page = work->page;
-    tq_page copy = {.form = page->form, .n_encoded = page->n_encoded, .exact_from = page->exact_from};
-    tq_status status = TQ_OK;
-    for (size_t i = 0; status == TQ_OK && i < TQ_BLOCK_KINDS; i++) {
-        const tq_block kind = (tq_block)i;
-        if (page->blocks[i] != NULL) {
-            copy.blocks[i] = tq_allocate(allocator, 1, tq_host_block_bytes(cache, page->form, kind));
-            status = copy.blocks[i] == NULL
-                         ? TQ_ERR_OUT_OF_MEMORY
-                         : tq_device_read_block(cache, page->form, kind, page->blocks[i], copy.blocks[i]);
-        }
-    }
+    tq_page copy;
+    tq_status status = tq_page_to_host(cache, page, &copy);
     if (status == TQ_OK) {
         work->page = &copy;
         tq_run(cache->context, shift_head, work, cache->desc.n_kv_heads);
     }
-    for (size_t i = 0; i < TQ_BLOCK_KINDS; i++) {
-        if (status == TQ_OK && page->blocks[i] != NULL) {
+    for (size_t i = 0; status == TQ_OK && i < TQ_BLOCK_KINDS; i++) {
+        if (page->blocks[i] != NULL) {
             status = tq_device_write_block(cache, page->form, (tq_block)i, copy.blocks[i], page->blocks[i]);
         }
-        tq_release(allocator, copy.blocks[i]);
     }
+    tq_page_free_copy(cache, &copy);
     return status;
 }
 

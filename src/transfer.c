@@ -93,3 +93,26 @@ tq_status tq_device_write_block(const tq_cache *cache, tq_form form, tq_block ki
     tq_release(&device->context->allocator, copy);
     return tq_device_status(device);
 }
+
+tq_status tq_page_to_host(const tq_cache *cache, const tq_page *page, tq_page *copy)
+{
+    tq_status status = TQ_OK;
+    *copy = (tq_page){.form = page->form, .n_encoded = page->n_encoded, .exact_from = page->exact_from};
+    for (size_t i = 0; status == TQ_OK && i < TQ_BLOCK_KINDS; i++) {
+        const size_t bytes = tq_host_block_bytes(cache, page->form, (tq_block)i);
+        if (page->blocks[i] != NULL) {
+            copy->blocks[i] = tq_allocate(&cache->context->allocator, 1, bytes);
+            status = copy->blocks[i] == NULL
+                         ? TQ_ERR_OUT_OF_MEMORY
+                         : tq_device_read_block(cache, page->form, (tq_block)i, page->blocks[i], copy->blocks[i]);
+        }
+    }
+    return status;
+}
+
+void tq_page_free_copy(const tq_cache *cache, tq_page *copy)
+{
+    for (size_t i = 0; i < TQ_BLOCK_KINDS; i++) {
+        tq_release(&cache->context->allocator, copy->blocks[i]);
+    }
+}
