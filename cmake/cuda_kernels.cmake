@@ -35,7 +35,7 @@ if(TURBOQUANT_CUDA AND TURBOQUANT_NVCC AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
     configure_file(${PROJECT_SOURCE_DIR}/cmake/cuda_images.c.in ${folder}/cuda_images.c @ONLY)
     set_source_files_properties(${folder}/cuda_images.c PROPERTIES OBJECT_DEPENDS "${images}")
     target_sources(turboquant_objects PRIVATE ${folder}/cuda_images.c src/cuda/driver.c src/cuda/open.c
-        src/cuda/modules.c src/cuda/memory.c src/cuda/sides.c src/cuda/steps.c src/cuda/records.c src/cuda/attention.c)
+        src/cuda/modules.c src/cuda/memory.c src/cuda/sides.c src/cuda/steps.c src/cuda/records.c src/cuda/attention.c src/cuda/decode.c)
     target_compile_definitions(turboquant_objects PRIVATE TQ_CUDA=1)
     set(TURBOQUANT_HAS_CUDA ON)
 endif()

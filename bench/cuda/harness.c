@@ -137,3 +137,62 @@ EXPORT void harness_levels(int format, int dim, const uint8_t *rows, size_t n, f
         (code->trellis.bits != 0 ? kernels->trellis_decode : kernels->lloyd_decode)(code, row, y + i * (size_t)dim);
     }
 }
+
+/* --- caches through the public API, f16, one layer -----------------------------------------------------------------
+ */
+
+EXPORT tq_seq *harness_seq_open(int k_format, int v_format, int n_kv_heads, int dim)
+{
+    tq_cache_desc desc = TQ_CACHE_DESC_INIT;
+    tq_cache *cache = NULL;
+    tq_seq *seq = NULL;
+    desc.n_layers = 1;
+    desc.n_kv_heads = (uint32_t)n_kv_heads;
+    desc.head_dim_k = (uint32_t)dim;
+    desc.k_format = k_format;
+    desc.v_format = v_format;
+    if (tq_cache_create(context_of(1), &desc, &cache) != TQ_OK || tq_seq_create(cache, &seq) != TQ_OK) {
+        abort();
+    }
+    return seq;
+}
+
+EXPORT void harness_seq_close(tq_seq *seq)
+{
+    tq_cache_destroy(seq->cache);
+}
+
+EXPORT int harness_truncate(tq_seq *seq, size_t n_tokens)
+{
+    return tq_seq_truncate(seq, n_tokens);
+}
+
+/* q and out null: nothing is attended. */
+EXPORT int harness_forward(tq_seq *seq, const void *k, const void *v, size_t n, const void *q, int n_q_heads,
+                           float *out, void *stream)
+{
+    tq_kv kv = TQ_KV_INIT;
+    tq_attention attention = TQ_ATTENTION_INIT;
+    kv.k = k;
+    kv.v = v;
+    kv.dtype = TQ_DTYPE_F16;
+    kv.n_tokens = n;
+    kv.stream = stream;
+    attention.q = q;
+    attention.q_dtype = TQ_DTYPE_F16;
+    attention.n_q_heads = (uint32_t)n_q_heads;
+    attention.n_tokens = n;
+    attention.out = out;
+    return q == NULL ? tq_cache_append(seq->cache, seq, 0, &kv) : tq_cache_forward(seq->cache, seq, 0, &kv, &attention);
+}
+
+EXPORT int harness_decode(tq_seq *seq, size_t n, void *k, void *v, void *stream)
+{
+    tq_kv_out kv = TQ_KV_OUT_INIT;
+    kv.k = k;
+    kv.v = v;
+    kv.dtype = TQ_DTYPE_F16;
+    kv.n_tokens = n;
+    kv.stream = stream;
+    return tq_cache_decode(seq->cache, seq, 0, 0, &kv);
+}

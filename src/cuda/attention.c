@@ -8,7 +8,7 @@ enum { P = TQ_PAGE_TOKENS, LEAST_PAGES = 4, BLOCKS_OF_SM = 4, EXACT_OF_SPLIT = 2
 
 static const unsigned THREADS = 128;
 
-static tq_cuda_view view_of(const tq_device_step *step, const tq_track *track, size_t n_queries)
+tq_cuda_view tq_cuda_view_of(const tq_device_step *step, const tq_track *track, size_t n_queries)
 {
     tq_cuda_view view = {(const tq_cuda_entry *)track->on_device, NULL, (int32_t)track->n_tokens, 0};
     if (!tq_form_is_half(step->form)) { /* Encoded pages of f16 are read as exact ones. */
@@ -139,7 +139,7 @@ tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_a
         tq_cuda_attend_args args = describe(step, attention, first + from * n_tokens, n_tokens);
         args.n_seqs = (int)n;
         for (size_t i = 0; i < n; i++) {
-            args.views[i] = view_of(step, step->tracks[from + i], n_tokens);
+            args.views[i] = tq_cuda_view_of(step, step->tracks[from + i], n_tokens);
         }
         status = launch(device, step, &args);
     }

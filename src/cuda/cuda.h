@@ -29,6 +29,7 @@ typedef struct tq_cuda_module {
     void *module; /* Null: not loaded. */
     tq_cuda_kernel store, patch, merge;
     tq_cuda_kernel encode_pages[TQ_FORMATS];
+    tq_cuda_kernel decode_pages[TQ_FORMATS];
     tq_cuda_kernel attend[TQ_FORMATS][TQ_FORMATS][2];
 } tq_cuda_module;
 
@@ -125,12 +126,18 @@ void tq_cuda_rows_from_record(tq_form form, bool values, const uint8_t *record, 
 void tq_cuda_rows_to_record(tq_form form, bool values, const uint8_t *rows, uint8_t *record);
 size_t tq_cuda_mean_at(tq_form form, bool values);
 
-/* --- steps.c, attention.c ------------------------------------------------------------------------------------------
+/* --- steps.c, attention.c, decode.c
+ * ------------------------------------------------------------------------------------------
  */
 void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const *pages);
 void tq_cuda_store(tq_device *base, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
 tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_attention *attention, size_t first,
                          size_t n_tokens);
+
+void tq_cuda_decode(tq_device *base, const tq_device_step *step, size_t first, const tq_kv_out *kv);
+
+/* What the newest n_queries tokens of a track see. */
+tq_cuda_view tq_cuda_view_of(const tq_device_step *step, const tq_track *track, size_t n_queries);
 
 /* Brings the tables of all tracks up to date. */
 void tq_cuda_patch(tq_cuda_device *device, const tq_device_step *step);

@@ -96,6 +96,10 @@ tq_status tq_cuda_find_kernels(tq_cuda_device *device, tq_cuda_module *module, t
     for (int i = 0; status == TQ_OK && i < 2; i++) {
         snprintf(name, sizeof name, "tq_encode_pages_%d", (int)formats[i]);
         status = tq_cuda_find(device, module, name, &module->encode_pages[tq_format_index(formats[i])]);
+        snprintf(name, sizeof name, "tq_decode_pages_%d", (int)formats[i]);
+        if (status == TQ_OK) {
+            status = tq_cuda_find(device, module, name, &module->decode_pages[tq_format_index(formats[i])]);
+        }
     }
     return status;
 }

@@ -101,6 +101,7 @@ static const tq_device_ops OPS = {
     .encode = tq_cuda_encode,
     .store = tq_cuda_store,
     .attend = tq_cuda_attend,
+    .decode = tq_cuda_decode,
 };
 
 /* Finds the device and what it can do; its context is the last that is taken. */

@@ -258,6 +258,29 @@ static void assert_stored_alike(struct pair *pair, tq_seq *const seqs[2])
     free(files[1].data);
 }
 
+/* Tokens first .. first + n - 1 of each, keys and values, as f32. */
+static void assert_decoded_alike(struct pair *pair, tq_seq *const seqs[2], size_t first, size_t n)
+{
+    const size_t floats = n * HEADS * pair->desc.head_dim_k;
+    float *x = calloc(4 * floats, sizeof *x);
+    float *copy = device_new(2 * floats * sizeof *x);
+    tq_kv_out kv = TQ_KV_OUT_INIT;
+    kv.k = x;
+    kv.v = x + floats;
+    kv.n_tokens = n;
+    assert_status(tq_cache_decode(pair->caches[0], seqs[0], 0, first, &kv), TQ_OK);
+    kv.k = copy;
+    kv.v = copy + floats;
+    assert_status(tq_cache_decode(pair->caches[1], seqs[1], 0, first, &kv), TQ_OK);
+    device_read(x + 2 * floats, copy, 2 * floats * sizeof *x);
+    for (size_t i = 0; i < 2 * floats; i++) {
+        assert_close((double)x[2 * floats + i], (double)x[i], 1e-5, "decoded float %zu of tokens from %zu on", i,
+                     first);
+    }
+    device_free(copy);
+    free(x);
+}
+
 static void open_seqs(struct pair *pair, tq_seq *seqs[2])
 {
     for (int i = 0; i < 2; i++) {
@@ -291,6 +314,8 @@ static void run_steps(struct pair *pair, const struct options *options, uint64_t
         first += STEPS[i];
     }
     assert_stored_alike(pair, seqs);
+    assert_decoded_alike(pair, seqs, 0, first);
+    assert_decoded_alike(pair, seqs, 70, first - 80);
     close_inputs(&in);
 }
 
@@ -363,6 +388,7 @@ static void histories_agree(void **state)
         }
         step_both(&pair, forks, &in, 700, 760, &plain);
         assert_stored_alike(&pair, forks);
+        assert_decoded_alike(&pair, forks, 0, tq_seq_length(forks[0], 0));
         if (cuts[i] >= 260) {
             for (int c = 0; c < 2; c++) {
                 assert_status(tq_seq_remove(forks[c], 64, 128), TQ_OK);

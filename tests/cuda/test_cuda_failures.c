@@ -48,6 +48,10 @@ static tq_status live(tq_seq *seqs[2], tq_cache *cache)
     for (int i = 0; status == TQ_OK && i < 70; i++) {
         status = tq_cache_forward_batch(cache, seqs, 2, 0, &kv, &attention);
     }
+    const tq_kv_out decoded = {.struct_size = sizeof decoded, .k = tokens, .v = tokens, .n_tokens = 100};
+    if (status == TQ_OK) {
+        status = tq_cache_decode(cache, seqs[1], 0, 30, &decoded);
+    }
     return status == TQ_OK ? tq_cache_save(cache, seqs[1], &writer) : status;
 }
 

@@ -137,8 +137,25 @@ static void step_both(struct pair *pair, tq_seq *const seqs[2], const struct tok
     }
 }
 
+/* What is saved, byte by byte; and all tokens decoded, from the same bytes by other kernels of the host. */
 static void assert_stored_alike(struct pair *pair, tq_seq *const seqs[2])
 {
+    const size_t n = tq_seq_length(seqs[0], 0);
+    const size_t floats = n * HEADS * pair->desc.head_dim_k;
+    float *x[2];
+    for (int i = 0; i < 2; i++) {
+        tq_kv_out kv = TQ_KV_OUT_INIT;
+        x[i] = calloc(2 * floats, sizeof *x[i]);
+        kv.k = x[i];
+        kv.v = x[i] + floats;
+        kv.n_tokens = n;
+        assert_status(tq_cache_decode(pair->caches[i], seqs[i], 0, 0, &kv), TQ_OK);
+    }
+    for (size_t i = 0; i < 2 * floats; i++) {
+        assert_close((double)x[1][i], (double)x[0][i], TOLERANCE, "decoded float %zu", i);
+    }
+    free(x[0]);
+    free(x[1]);
     struct bytes files[2];
     for (int i = 0; i < 2; i++) {
         files[i] = save_bytes(pair->caches[i], seqs[i]);

@@ -134,6 +134,19 @@ typedef struct tq_cuda_pages_args {
     } pages[TQ_CUDA_SEQS];
 } tq_cuda_pages_args;
 
+/* Tokens [first, first + n) of one side of a sequence, as vectors; what is encoded and what is exact as in
+ * tq_cuda_view.
+ */
+typedef struct tq_cuda_decode_args {
+    int first, n, n_encoded, sink_tokens, dtype;
+    tq_cuda_side_place place;
+    tq_cuda_code code;
+    const tq_cuda_entry *table;
+    const void *sinks;
+    void *out; /* [n, heads, dim] by these strides, in elements. */
+    int64_t token_stride, head_stride;
+} tq_cuda_decode_args;
+
 /* One side of records to rows of docs/format.md or back; means are [n_records, dim] f16, or null. Record i has the rows
  * 64 i .. 64 i + 63 and lies at records + at[i] * record_bytes, at i if `at` is null. */
 typedef struct tq_cuda_rows_args {

@@ -31,6 +31,21 @@ TQ_DEVICE float tq_read(const void *array, int dtype, int64_t i)
     return __uint_as_float((uint32_t)((const uint16_t *)array)[i] << 16);
 }
 
+/* As tq_f16_from_f32: to nearest even, saturating. */
+TQ_DEVICE uint16_t tq_half_bits(float x)
+{
+    const float limited = fminf(fmaxf(x, -65504.0f), 65504.0f);
+    return __half_as_ushort(__float2half_rn(limited));
+}
+
+/* As tq_bf16_from_f32, likewise. */
+TQ_DEVICE uint16_t tq_bfloat_bits(float x)
+{
+    const uint32_t bits = __float_as_uint(x);
+    const uint32_t magnitude = bits & 0x7FFFFFFFU;
+    return (uint16_t)((bits >> 16 & 0x8000U) | min((magnitude + 0x7FFFU + (magnitude >> 16 & 1U)) >> 16, 0x7F7FU));
+}
+
 TQ_DEVICE uint32_t tq_shared_address(const void *p)
 {
     return (uint32_t)__cvta_generic_to_shared(p);

@@ -20,13 +20,6 @@ enum {
 
 constexpr float TQ_SMALLEST_SQUARES = 0x1p-126f;
 
-/* As tq_f16_from_f32: to nearest even, saturating. */
-TQ_DEVICE uint16_t tq_half_bits(float x)
-{
-    const float limited = fminf(fmaxf(x, -65504.0f), 65504.0f);
-    return __half_as_ushort(__float2half_rn(limited));
-}
-
 /* As tq_stored_scale; modes are those of tq_scale_mode. */
 TQ_DEVICE float tq_scale_of(int mode, float dim, float yc, float cc, float norm)
 {
