@@ -231,6 +231,10 @@ size_t tq_store_next(const tq_store *store);
 tq_page *tq_store_receive(tq_store *store);
 void tq_store_received(tq_store *store, size_t count);
 
+/* The next page, if its 64 tokens are all new and will have left the window when the last token is stored: with room
+ * for codes, but none for exact tokens. Else null. It counts as stored and encoded. */
+tq_page *tq_store_pass(tq_store *store);
+
 /* Stores n_tokens tokens of kv, from `first` on, at a place of a page whose memory the host sees. */
 void tq_page_store(const tq_cache *cache, tq_page *page, size_t place, const tq_kv *kv, size_t first, size_t n_tokens);
 

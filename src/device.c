@@ -171,6 +171,28 @@ static tq_status store_together(tq_store *stores, size_t n_seqs, const tq_kv *kv
     return args == NULL ? TQ_OK : device->ops->attend(device, &step, args, first, count);
 }
 
+/* Pages of a long append that have left the window at its end go straight from the caller's tokens to codes, many in a
+ * launch. True if there were some. Those that leave meanwhile are encoded in the same order as ever. */
+static bool pass_pages(tq_store *store, const tq_kv *kv, size_t first)
+{
+    tq_device *device = store->cache->device;
+    tq_track *track = store->track;
+    const tq_device_step step = {store->cache, store->form, &track, 1, store->cache->stream};
+    tq_page *pages[TQ_DEVICE_TOGETHER];
+    size_t n = 0;
+    bool more = device->ops->encode_tokens != NULL && !tq_form_is_half(store->form);
+    while (more && n < TQ_DEVICE_TOGETHER) {
+        leave(&step, store);
+        pages[n] = tq_store_pass(store);
+        more = pages[n] != NULL;
+        n += more;
+    }
+    if (n > 0) {
+        device->ops->encode_tokens(device, &step, pages, n, kv, first);
+    }
+    return n > 0;
+}
+
 tq_status tq_device_store(tq_store *stores, size_t n_seqs, const tq_kv *kv, const tq_attention *args)
 {
     tq_status status = TQ_OK;
@@ -182,9 +204,12 @@ tq_status tq_device_store(tq_store *stores, size_t n_seqs, const tq_kv *kv, cons
         }
         const size_t together = n > 0 ? n : 1;
         while (stores[from].done < each) {
+            const size_t next = from * each + stores[from].done;
+            if (args == NULL && n == 0 && pass_pages(&stores[from], kv, next)) {
+                continue;
+            }
             const size_t count = n > 0 ? each : tq_store_next(&stores[from]);
-            const tq_status own =
-                store_together(&stores[from], together, kv, args, from * each + stores[from].done, count);
+            const tq_status own = store_together(&stores[from], together, kv, args, next, count);
             status = status == TQ_OK ? own : status;
         }
         from += together;

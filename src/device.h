@@ -62,6 +62,11 @@ typedef struct tq_device_ops {
      * for sinks keeps them. */
     void (*encode)(tq_device *device, const tq_device_step *step, tq_page *const *pages);
 
+    /* Encodes whole pages of the step's only track, up to TQ_DEVICE_TOGETHER, straight from kv: their tokens are first,
+     * first + 1, ... there. Not for f16. Null: all tokens are stored first. */
+    void (*encode_tokens)(tq_device *device, const tq_device_step *step, tq_page *const *pages, size_t n_pages,
+                          const tq_kv *kv, size_t first);
+
     /* Stores n_tokens new tokens behind those that each track has, all within a page; those of track i begin at token
      * first + i * n_tokens of kv. */
     void (*store)(tq_device *device, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);

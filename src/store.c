@@ -285,6 +285,26 @@ void tq_store_received(tq_store *store, size_t count)
     store->done += count;
 }
 
+tq_page *tq_store_pass(tq_store *store)
+{
+    tq_track *track = store->track;
+    const size_t index = track->n_tokens / P;
+    const size_t end = track->n_tokens + store->kv->n_tokens - store->done;
+    if (track->n_tokens % P != 0 || end - track->n_tokens < P || !plan_page(store, index, end).drops) {
+        return NULL;
+    }
+    tq_page *page = take_page(store);
+    page->blocks[TQ_BLOCK_ENCODED] = take_block(store, TQ_BLOCK_ENCODED);
+    if (keeps_sinks(store->cache, page, index)) {
+        page->blocks[TQ_BLOCK_SINKS] = take_block(store, TQ_BLOCK_SINKS);
+    }
+    page->n_encoded = P;
+    track->pages[index] = page;
+    tq_track_touch(track, index);
+    tq_store_received(store, P);
+    return page;
+}
+
 void tq_page_store(const tq_cache *cache, tq_page *page, size_t place, const tq_kv *kv, size_t first, size_t n_tokens)
 {
     const size_t dim_k = cache->desc.head_dim_k;

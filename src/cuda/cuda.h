@@ -130,6 +130,8 @@ size_t tq_cuda_mean_at(tq_form form, bool values);
  * ------------------------------------------------------------------------------------------
  */
 void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const *pages);
+void tq_cuda_encode_tokens(tq_device *base, const tq_device_step *step, tq_page *const *pages, size_t n_pages,
+                           const tq_kv *kv, size_t first);
 void tq_cuda_store(tq_device *base, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
 tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_attention *attention, size_t first,
                          size_t n_tokens);

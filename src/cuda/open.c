@@ -99,6 +99,7 @@ static const tq_device_ops OPS = {
     .rows_to_record = tq_cuda_rows_to_record,
     .mean_at = tq_cuda_mean_at,
     .encode = tq_cuda_encode,
+    .encode_tokens = tq_cuda_encode_tokens,
     .store = tq_cuda_store,
     .attend = tq_cuda_attend,
     .decode = tq_cuda_decode,

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * New tokens, and pages that leave the window: launches for some tracks at once. */
+#include "arguments.h"
 #include "cuda/cuda.h"
 #include "kernels/cuda/layout_cuda.h"
 
 enum { P = TQ_PAGE_TOKENS };
 
 _Static_assert(sizeof(tq_cuda_entry) == TQ_DEVICE_ENTRY, "tables have room for entries");
+_Static_assert((int)TQ_DEVICE_TOGETHER <= (int)TQ_CUDA_SEQS, "a launch takes a step");
 
 static const unsigned THREADS = 128;
 
@@ -18,42 +20,76 @@ static tq_cuda_module *module_of(const tq_device_step *step)
 /* --- encoding ------------------------------------------------------------------------------------------------------
  */
 
-static void launch_pages(tq_cuda_device *device, const tq_device_step *step, tq_cuda_pages_args *args)
+/* Where tokens of pages are: in exact blocks, or in arrays of the caller, from token `first` on. */
+typedef struct page_source {
+    const tq_kv *kv; /* Null: exact blocks. */
+    size_t first;
+} page_source;
+
+static const void *tokens_at(const tq_device_step *step, const page_source *source, size_t index, const tq_page *page,
+                             int values)
+{
+    const tq_kv *kv = source->kv;
+    if (kv == NULL) {
+        return page->blocks[TQ_BLOCK_EXACT] + (size_t)values * P * 2 * step->cache->desc.head_dim_k;
+    }
+    const size_t token = (source->first + index * P) * (values ? kv->v_token_stride : kv->k_token_stride);
+    return (const char *)(values ? kv->v : kv->k) + token * tq_element_bytes(kv->dtype);
+}
+
+/* Encodes n pages, of which none is null. */
+static void launch_pages(tq_cuda_device *device, const tq_device_step *step, tq_page *const *pages, size_t n,
+                         const page_source *source)
 {
     const tq_side *sides[2] = {step->form.k, step->form.v};
-    const unsigned grid[3] = {(unsigned)args->n_pages, step->cache->desc.n_kv_heads, 1};
-    for (int values = 0; args->n_pages > 0 && values < 2; values++) {
-        const tq_cuda_side *own = sides[values]->on_device;
-        const size_t format = tq_format_index(sides[values]->codec->desc.format);
-        args->code = own->code;
-        args->place = tq_cuda_place_of_side(step->form, values == 1);
-        tq_cuda_run(device, &module_of(step)->encode_pages[format], grid, THREADS, step->stream, args, false);
+    const tq_kv *kv = source->kv;
+    const size_t dim = step->cache->desc.head_dim_k;
+    const unsigned grid[3] = {(unsigned)n, step->cache->desc.n_kv_heads, 1};
+    tq_cuda_pages_args args = {.n_pages = (int)n,
+                               .n_kv_heads = (int)step->cache->desc.n_kv_heads,
+                               .dtype = kv != NULL ? kv->dtype : TQ_CUDA_F16};
+    for (int values = 0; n > 0 && values < 2; values++) {
+        args.code = ((const tq_cuda_side *)sides[values]->on_device)->code;
+        args.place = tq_cuda_place_of_side(step->form, values == 1);
+        args.token_stride = (int64_t)(kv == NULL ? dim : values ? kv->v_token_stride : kv->k_token_stride);
+        args.head_stride = (int64_t)(kv == NULL ? 2 * P * dim : values ? kv->v_head_stride : kv->k_head_stride);
+        for (size_t i = 0; i < n; i++) {
+            args.pages[i].x = tokens_at(step, source, i, pages[i], values);
+            args.pages[i].records = pages[i]->blocks[TQ_BLOCK_ENCODED];
+            args.pages[i].sinks = pages[i]->blocks[TQ_BLOCK_SINKS];
+            args.pages[i].first = (int32_t)pages[i]->exact_from;
+            args.pages[i].n_sinks = (int32_t)step->cache->desc.sink_tokens;
+        }
+        tq_cuda_run(device, &module_of(step)->encode_pages[tq_format_index(sides[values]->codec->desc.format)], grid,
+                    THREADS, step->stream, &args, false);
     }
-    args->n_pages = 0;
 }
 
 void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const *pages)
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
-    tq_cuda_pages_args args = {.n_kv_heads = (int)step->cache->desc.n_kv_heads};
+    const page_source exact = {NULL, 0};
+    tq_page *some[TQ_DEVICE_TOGETHER];
+    size_t n = 0;
     const bool entered = tq_cuda_enter(device);
     for (size_t i = 0; i < step->n_tracks; i++) {
-        const tq_page *page = pages[i];
-        if (page != NULL && tq_form_is_half(step->form)) {
-            tq_device_copy_page(step, page);
-        } else if (page != NULL) {
-            const int n = args.n_pages++;
-            args.pages[n].exact = page->blocks[TQ_BLOCK_EXACT];
-            args.pages[n].records = page->blocks[TQ_BLOCK_ENCODED];
-            args.pages[n].sinks = page->blocks[TQ_BLOCK_SINKS];
-            args.pages[n].first = (int32_t)page->exact_from;
-            args.pages[n].n_sinks = (int32_t)step->cache->desc.sink_tokens;
-        }
-        if (args.n_pages == TQ_CUDA_SEQS) {
-            launch_pages(device, step, &args);
+        if (pages[i] != NULL && tq_form_is_half(step->form)) {
+            tq_device_copy_page(step, pages[i]);
+        } else if (pages[i] != NULL) {
+            some[n++] = pages[i];
         }
     }
-    launch_pages(device, step, &args);
+    launch_pages(device, step, some, n, &exact);
+    tq_cuda_leave(device, entered);
+}
+
+void tq_cuda_encode_tokens(tq_device *base, const tq_device_step *step, tq_page *const *pages, size_t n_pages,
+                           const tq_kv *kv, size_t first)
+{
+    tq_cuda_device *device = (tq_cuda_device *)base;
+    const page_source source = {kv, first};
+    const bool entered = tq_cuda_enter(device);
+    launch_pages(device, step, pages, n_pages, &source);
     tq_cuda_leave(device, entered);
 }
 

@@ -417,6 +417,41 @@ static void histories_agree(void **state)
     close_pair(&pair);
 }
 
+/* Long appends, whose pages do not become exact first: stored as ever. */
+static void appends_agree(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {30, 700, 1, 128, 64, 333, 6000};
+    for (size_t i = 0; i < 4; i++) {
+        const tq_format format = i == 3 ? TQ_FORMAT_TURBO4 : i % 2 ? TQ_FORMAT_TURBO3T : TQ_FORMAT_TURBO3;
+        tq_cache_desc desc = small_desc(128, format, format);
+        desc.sink_tokens = 5 * (uint32_t)i;
+        desc.recent_tokens = i == 2 ? TQ_NO_RECENT_TOKENS : 64 * (uint32_t)i;
+        desc.effort = TQ_EFFORT_FAST;
+        struct pair pair = open_pair(&desc);
+        struct rng rng = rng_seeded(20 + i);
+        struct inputs in = open_inputs(&rng, &desc, 6000);
+        const struct options plain = {0};
+        tq_seq *seqs[2];
+        open_seqs(&pair, seqs);
+        for (size_t l = i == 0 ? 1 : 0; l < sizeof lengths / sizeof *lengths; l++) {
+            const tq_kv kv[2] = {tokens_kv(&in.host, 0, lengths[l]), device_kv(&in, 0, lengths[l])};
+            for (int c = 0; c < 2; c++) {
+                assert_status(tq_cache_append(pair.caches[c], seqs[c], 0, &kv[c]), TQ_OK);
+            }
+            step_both(&pair, seqs, &in, 100, 102, &plain);
+        }
+        assert_stored_alike(&pair, seqs);
+        tq_cache_stats_result stats[2];
+        for (int c = 0; c < 2; c++) {
+            stats[c] = stats_of(pair.caches[c]);
+        }
+        assert_int_equal(stats[0].exact_bytes, stats[1].exact_bytes);
+        close_inputs(&in);
+        close_pair(&pair);
+    }
+}
+
 /* An engine's batch: sequences of different lengths in one call, more of them than one launch takes. */
 static void batches_agree(void **state)
 {
@@ -543,9 +578,10 @@ static void errors_are_statuses(void **state)
 /* test_cuda_cache [FILTER]: the tests whose names match. */
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(formats_agree),   cmocka_unit_test(options_agree),
-                                       cmocka_unit_test(histories_agree), cmocka_unit_test(batches_agree),
-                                       cmocka_unit_test(dims_agree),      cmocka_unit_test(errors_are_statuses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(formats_agree),      cmocka_unit_test(options_agree),
+                                       cmocka_unit_test(appends_agree),      cmocka_unit_test(histories_agree),
+                                       cmocka_unit_test(batches_agree),      cmocka_unit_test(dims_agree),
+                                       cmocka_unit_test(errors_are_statuses)};
     int device = 0;
     int count = 0;
     void *primary = NULL;

@@ -120,13 +120,15 @@ typedef struct tq_cuda_side_place {
     int values; /* 1: values, 0: keys. */
 } tq_cuda_side_place;
 
-/* One side of exact pages to their records: tokens [first, 64), and the mean if first is 0. */
+/* One side of pages to their records: tokens [first, 64), and the mean if first is 0. The tokens come from exact
+ * blocks, or from a caller's arrays, and are rounded to f16. */
 typedef struct tq_cuda_pages_args {
-    int n_pages, n_kv_heads;
+    int n_pages, n_kv_heads, dtype;
     tq_cuda_side_place place;
     tq_cuda_code code;
+    int64_t token_stride, head_stride; /* In elements. */
     struct {
-        const void *exact;
+        const void *x; /* Token 0 of the page, head 0. */
         uint8_t *records;
         int32_t first;
         int32_t n_sinks; /* Keep tokens [first, n_sinks) in `sinks`. */

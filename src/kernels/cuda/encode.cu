@@ -88,12 +88,12 @@ template <int FORMAT> struct page_memory {
 };
 
 /* The mean of 64 rotated vectors, rounded to f16: the sum in the order of tokens is rotated. */
-TQ_DEVICE void find_mean(const __half *exact, const tq_cuda_rotation &rotation, float *mean, uint16_t *out)
+TQ_DEVICE void find_mean(const tq_page_tokens &tokens, const tq_cuda_rotation &rotation, float *mean, uint16_t *out)
 {
     for (int j = threadIdx.x; j < DIM; j += TQ_ENCODE_THREADS) {
         float sum = 0;
         for (int t = 0; t < TQ_CUDA_PAGE; t++) {
-            sum = __fadd_rn(sum, __half2float(exact[t * DIM + j]));
+            sum = __fadd_rn(sum, tokens(t, j));
         }
         mean[j] = sum;
     }
@@ -108,10 +108,10 @@ TQ_DEVICE void find_mean(const __half *exact, const tq_cuda_rotation &rotation, 
 }
 
 /* What stays exact of a first page. */
-TQ_DEVICE void keep_sinks(const __half *exact, __half *sinks, int first, int n_sinks)
+TQ_DEVICE void keep_sinks(const tq_page_tokens &tokens, uint16_t *sinks, int first, int n_sinks)
 {
     for (int i = first * DIM + threadIdx.x; i < n_sinks * DIM; i += TQ_ENCODE_THREADS) {
-        sinks[i] = exact[i];
+        sinks[i] = tokens.half(i / DIM, i % DIM);
     }
 }
 
@@ -122,16 +122,16 @@ template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a, u
     const auto &page = a.pages[blockIdx.x];
     const int head = blockIdx.y;
     const int mine = threadIdx.x / TQ_ENCODE_LANES;
-    const __half *exact = (const __half *)page.exact + (2 * head + a.place.values) * TQ_CUDA_PAGE * DIM;
+    const tq_page_tokens tokens = {page.x, a.dtype, a.token_stride, head * a.head_stride};
     uint8_t *record = page.records + (int64_t)head * a.place.record_bytes;
     uint16_t *stored_mean = (uint16_t *)(record + a.place.mean);
     s.e.load(a.code);
     if (page.sinks != nullptr) {
-        keep_sinks(exact, (__half *)page.sinks + (2 * head + a.place.values) * page.n_sinks * DIM, page.first,
+        keep_sinks(tokens, (uint16_t *)page.sinks + (2 * head + a.place.values) * page.n_sinks * DIM, page.first,
                    page.n_sinks);
     }
     if (a.place.mean >= 0 && page.first == 0) {
-        find_mean(exact, a.code.rotation, s.mean, stored_mean);
+        find_mean(tokens, a.code.rotation, s.mean, stored_mean);
     }
     for (int j = threadIdx.x; a.place.mean >= 0 && j < DIM; j += TQ_ENCODE_THREADS) {
         s.mean[j] = __half2float(__ushort_as_half(stored_mean[j]));
@@ -142,7 +142,7 @@ template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a, u
         float y[DIM / TQ_ENCODE_LANES];
         bool uncentred;
         const int token = first + mine;
-        const float sum_squares = tq_read_centred<DIM>(exact, min(token, TQ_CUDA_PAGE - 1), a.code.rotation,
+        const float sum_squares = tq_read_centred<DIM>(tokens, min(token, TQ_CUDA_PAGE - 1), a.code.rotation,
                                                        a.place.mean >= 0 ? s.mean : nullptr,
                                                        threadIdx.x % TQ_ENCODE_LANES, s.e.work(mine), y, &uncentred);
         s.e.encode(a.code, y, sum_squares, uncentred ? TQ_CUDA_UNCENTRED : 0,

@@ -192,14 +192,35 @@ TQ_DEVICE float tq_read_rotated(const tq_cuda_encode_args &a, int64_t index, int
     return sum_squares;
 }
 
+/* Coordinates of a page's tokens, as exact blocks hold them: rounded to f16. */
+struct tq_page_tokens {
+    const void *x;
+    int dtype;
+    int64_t token_stride; /* In elements, */
+    int64_t at;           /* and of the page's first vector. */
+
+    TQ_DEVICE uint16_t half(int token, int j) const
+    {
+        const int64_t i = at + token * token_stride + j;
+        return dtype == TQ_CUDA_F16 ? ((const uint16_t *)x)[i] : tq_half_bits(tq_read(x, dtype, i));
+    }
+    TQ_DEVICE float operator()(int token, int j) const
+    {
+        return __half2float(__ushort_as_half(half(token, j)));
+    }
+};
+
 /* A vector of a page, as src/page_codec.c prepares it: rotated, the mean (null: none) taken off if that makes it
  * shorter, and its squared norm, which is measured rotated. */
 template <int DIM>
-TQ_DEVICE float tq_read_centred(const void *x, int64_t index, const tq_cuda_rotation &rotation, const float *mean,
-                                int l, float *work, float *y, bool *uncentred)
+TQ_DEVICE float tq_read_centred(const tq_page_tokens &tokens, int token, const tq_cuda_rotation &rotation,
+                                const float *mean, int l, float *work, float *y, bool *uncentred)
 {
     constexpr int N = DIM / TQ_ENCODE_LANES;
-    tq_read_vector<DIM>(x, TQ_CUDA_F16, index, l, y);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        y[i] = tokens(token, 16 * (i / 2) + 2 * l + i % 2);
+    }
     tq_rotate_four<DIM>(y, rotation, l, work);
     float sum_squares = tq_dot<N>(y, y);
     *uncentred = false;
