@@ -60,8 +60,9 @@ static void launch_pages(tq_cuda_device *device, const tq_device_step *step, tq_
             args.pages[i].first = (int32_t)pages[i]->exact_from;
             args.pages[i].n_sinks = (int32_t)step->cache->desc.sink_tokens;
         }
-        tq_cuda_run(device, &module_of(step)->encode_pages[tq_format_index(sides[values]->codec->desc.format)], grid,
-                    THREADS, step->stream, &args, false);
+        const tq_format format = sides[values]->codec->desc.format;
+        tq_cuda_run(device, &module_of(step)->encode_pages[tq_format_index(format)], grid,
+                    32 * (unsigned)tq_cuda_page_warps(format, (int)dim), step->stream, &args, false);
     }
 }
 

@@ -16,9 +16,9 @@ namespace
 
 constexpr int DIM = TQ_CUDA_DIM;
 
-template <int FORMAT, bool TRELLIS = tq_cuda_is_trellis(FORMAT)> struct encoder {
+template <int FORMAT, int WARPS, bool TRELLIS = tq_cuda_is_trellis(FORMAT)> struct encoder {
     static constexpr int ROW_BYTES = tq_row_bytes_of(FORMAT, DIM);
-    tq_lloyd_encoder<tq_cuda_bits(FORMAT), DIM> memory;
+    tq_lloyd_encoder<tq_cuda_bits(FORMAT), DIM, 4 * WARPS> memory;
 
     TQ_DEVICE void load(const tq_cuda_code &code)
     {
@@ -34,9 +34,9 @@ template <int FORMAT, bool TRELLIS = tq_cuda_is_trellis(FORMAT)> struct encoder 
     }
 };
 
-template <int FORMAT> struct encoder<FORMAT, true> {
+template <int FORMAT, int WARPS> struct encoder<FORMAT, WARPS, true> {
     static constexpr int ROW_BYTES = tq_row_bytes_of(FORMAT, DIM);
-    tq_trellis_memory<DIM> memory[TQ_ENCODE_WARPS];
+    tq_trellis_memory<DIM> memory[WARPS];
 
     TQ_DEVICE void load(const tq_cuda_code &)
     {
@@ -67,30 +67,32 @@ template <int FORMAT> struct encoder<FORMAT, true> {
 
 template <int FORMAT> TQ_DEVICE void encode_rows(const tq_cuda_encode_args &a, uint8_t *shared)
 {
-    encoder<FORMAT> &e = *(encoder<FORMAT> *)shared;
+    constexpr int VECTORS = 4 * TQ_ENCODE_WARPS;
+    auto &e = *(encoder<FORMAT, TQ_ENCODE_WARPS> *)shared;
     const int mine = threadIdx.x / TQ_ENCODE_LANES;
     e.load(a.code);
-    for (int64_t first = (int64_t)blockIdx.x * TQ_ENCODE_VECTORS; first < a.n;
-         first += (int64_t)gridDim.x * TQ_ENCODE_VECTORS) {
+    for (int64_t first = (int64_t)blockIdx.x * VECTORS; first < a.n; first += (int64_t)gridDim.x * VECTORS) {
         float y[DIM / TQ_ENCODE_LANES];
         const int64_t index = first + mine;
         const float sum_squares =
             tq_read_rotated<DIM>(a, min(index, a.n - 1), threadIdx.x % TQ_ENCODE_LANES, e.work(mine), y);
-        e.encode(a.code, y, sum_squares, 0, index < a.n ? a.rows + index * encoder<FORMAT>::ROW_BYTES : nullptr);
+        e.encode(a.code, y, sum_squares, 0, index < a.n ? a.rows + index * e.ROW_BYTES : nullptr);
     }
 }
 
 /* What the threads of a page share beside an encoder. */
 template <int FORMAT> struct page_memory {
-    encoder<FORMAT> e;
+    static constexpr int WARPS = tq_cuda_page_warps(FORMAT, DIM);
+    static constexpr int ROW_BYTES = tq_row_bytes_of(FORMAT, DIM);
+    encoder<FORMAT, WARPS> e;
     float mean[2 * DIM];
-    __align__(4) uint8_t rows[TQ_CUDA_PAGE * encoder<FORMAT>::ROW_BYTES];
+    __align__(4) uint8_t rows[TQ_CUDA_PAGE * ROW_BYTES];
 };
 
 /* The mean of 64 rotated vectors, rounded to f16: the sum in the order of tokens is rotated. */
 TQ_DEVICE void find_mean(const tq_page_tokens &tokens, const tq_cuda_rotation &rotation, float *mean, uint16_t *out)
 {
-    for (int j = threadIdx.x; j < DIM; j += TQ_ENCODE_THREADS) {
+    for (int j = threadIdx.x; j < DIM; j += blockDim.x) {
         float sum = 0;
         for (int t = 0; t < TQ_CUDA_PAGE; t++) {
             sum = __fadd_rn(sum, tokens(t, j));
@@ -110,14 +112,14 @@ TQ_DEVICE void find_mean(const tq_page_tokens &tokens, const tq_cuda_rotation &r
 /* What stays exact of a first page. */
 TQ_DEVICE void keep_sinks(const tq_page_tokens &tokens, uint16_t *sinks, int first, int n_sinks)
 {
-    for (int i = first * DIM + threadIdx.x; i < n_sinks * DIM; i += TQ_ENCODE_THREADS) {
+    for (int i = first * DIM + threadIdx.x; i < n_sinks * DIM; i += blockDim.x) {
         sinks[i] = tokens.half(i / DIM, i % DIM);
     }
 }
 
 template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a, uint8_t *shared)
 {
-    constexpr int ROW_BYTES = encoder<FORMAT>::ROW_BYTES;
+    constexpr int ROW_BYTES = page_memory<FORMAT>::ROW_BYTES;
     page_memory<FORMAT> &s = *(page_memory<FORMAT> *)shared;
     const auto &page = a.pages[blockIdx.x];
     const int head = blockIdx.y;
@@ -133,12 +135,12 @@ template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a, u
     if (a.place.mean >= 0 && page.first == 0) {
         find_mean(tokens, a.code.rotation, s.mean, stored_mean);
     }
-    for (int j = threadIdx.x; a.place.mean >= 0 && j < DIM; j += TQ_ENCODE_THREADS) {
+    for (int j = threadIdx.x; a.place.mean >= 0 && j < DIM; j += blockDim.x) {
         s.mean[j] = __half2float(__ushort_as_half(stored_mean[j]));
     }
     tq_read_rows(FORMAT, DIM, a.place, record, page.first, s.rows);
     __syncthreads();
-    for (int first = page.first; first < TQ_CUDA_PAGE; first += TQ_ENCODE_VECTORS) {
+    for (int first = page.first; first < TQ_CUDA_PAGE; first += 4 * s.WARPS) {
         float y[DIM / TQ_ENCODE_LANES];
         bool uncentred;
         const int token = first + mine;
@@ -157,8 +159,8 @@ template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a, u
 extern __shared__ __align__(16) uint8_t tq_encode_shared[];
 
 #define X(FORMAT)                                                                                                      \
-    extern "C" __device__ int tq_encode_##FORMAT##_shared = sizeof(encoder<FORMAT>);                                   \
-    extern "C" __global__ void __launch_bounds__(TQ_ENCODE_THREADS)                                                    \
+    extern "C" __device__ int tq_encode_##FORMAT##_shared = sizeof(encoder<FORMAT, TQ_ENCODE_WARPS>);                  \
+    extern "C" __global__ void __launch_bounds__(32 * TQ_ENCODE_WARPS)                                                 \
         tq_encode_##FORMAT(const __grid_constant__ tq_cuda_encode_args a)                                              \
     {                                                                                                                  \
         encode_rows<FORMAT>(a, tq_encode_shared);                                                                      \
@@ -167,7 +169,7 @@ X(18)
 #define X_PAGES(FORMAT)                                                                                                \
     X(FORMAT)                                                                                                          \
     extern "C" __device__ int tq_encode_pages_##FORMAT##_shared = sizeof(page_memory<FORMAT>);                         \
-    extern "C" __global__ void __launch_bounds__(TQ_ENCODE_THREADS)                                                    \
+    extern "C" __global__ void __launch_bounds__(32 * page_memory<FORMAT>::WARPS, 1)                                   \
         tq_encode_pages_##FORMAT(const __grid_constant__ tq_cuda_pages_args a)                                         \
     {                                                                                                                  \
         encode_pages<FORMAT>(a, tq_encode_shared);                                                                     \

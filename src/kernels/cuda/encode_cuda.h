@@ -13,9 +13,7 @@
 
 enum {
     TQ_ENCODE_LANES = 8,
-    TQ_ENCODE_WARPS = 4, /* Of a block. */
-    TQ_ENCODE_THREADS = 32 * TQ_ENCODE_WARPS,
-    TQ_ENCODE_VECTORS = 4 * TQ_ENCODE_WARPS
+    TQ_ENCODE_WARPS = 4 /* Of a block that encodes rows; each has four vectors. */
 };
 
 constexpr float TQ_SMALLEST_SQUARES = 0x1p-126f;

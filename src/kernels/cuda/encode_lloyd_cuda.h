@@ -49,19 +49,19 @@ template <int BITS> TQ_DEVICE int tq_nearest_of_few(const float *scaled, float y
 }
 
 /* Encodes VECTORS vectors at once. */
-template <int BITS, int DIM> struct tq_lloyd_encoder {
+template <int BITS, int DIM, int VECTORS> struct tq_lloyd_encoder {
     static constexpr int N = DIM / TQ_ENCODE_LANES;
     static constexpr int HALF = 1 << (BITS - 1);
     static constexpr int ROW_BYTES = 2 + (BITS == 3 ? (2 * DIM + 7) / 8 + (DIM + 7) / 8 : (BITS * DIM + 7) / 8);
 
     float centroids[1 << BITS];
     float thresholds[1 << BITS]; /* Positive ones; thresholds[0] = 0 is not asked for. */
-    float work[tq_paley_order(DIM) == 1 ? 1 : TQ_ENCODE_VECTORS * 2 * DIM];
-    __align__(8) uint8_t codes[TQ_ENCODE_VECTORS][DIM];
+    float work[tq_paley_order(DIM) == 1 ? 1 : VECTORS * 2 * DIM];
+    __align__(8) uint8_t codes[VECTORS][DIM];
 
     TQ_DEVICE void load(const tq_cuda_code &code)
     {
-        for (int i = threadIdx.x; i < 2 * HALF; i += TQ_ENCODE_THREADS) {
+        for (int i = threadIdx.x; i < 2 * HALF; i += blockDim.x) {
             centroids[i] = code.centroids[i];
             thresholds[i] = i < HALF ? code.thresholds[HALF - 1 + i] : 0;
         }

@@ -76,6 +76,13 @@ TQ_CUDA_BOTH int tq_cuda_padded(int dim)
     return (dim + 31) / 32 * 32;
 }
 
+/* Warps of a block that encodes a page. A page that leaves the window is encoded by few blocks, so what counts is how
+ * long one takes; memory for the vectors of a warp bounds it. */
+TQ_CUDA_BOTH int tq_cuda_page_warps(int format, int dim)
+{
+    return tq_cuda_is_trellis(format) ? (dim <= 128 ? 8 : 4) : dim % 3 == 0 || dim % 5 == 0 || dim % 7 == 0 ? 8 : 16;
+}
+
 /* Bytes of a stage's words of one side. */
 TQ_CUDA_BOTH int tq_cuda_words_bytes(int format, int dim)
 {
