@@ -141,7 +141,7 @@ EXPORT void harness_levels(int format, int dim, const uint8_t *rows, size_t n, f
 /* --- caches through the public API, f16, one layer -----------------------------------------------------------------
  */
 
-EXPORT tq_seq *harness_seq_open(int k_format, int v_format, int n_kv_heads, int dim)
+EXPORT tq_seq *harness_seq_open(int k_format, int v_format, int n_kv_heads, int dim, int effort)
 {
     tq_cache_desc desc = TQ_CACHE_DESC_INIT;
     tq_cache *cache = NULL;
@@ -151,6 +151,7 @@ EXPORT tq_seq *harness_seq_open(int k_format, int v_format, int n_kv_heads, int 
     desc.head_dim_k = (uint32_t)dim;
     desc.k_format = k_format;
     desc.v_format = v_format;
+    desc.effort = effort;
     if (tq_cache_create(context_of(1), &desc, &cache) != TQ_OK || tq_seq_create(cache, &seq) != TQ_OK) {
         abort();
     }

@@ -16,18 +16,18 @@ TQ_DEVICE constexpr int tq_row_bytes_of(int format, int dim)
                                                 : (tq_cuda_bits(format) * dim + 7) / 8);
 }
 
-/* 64 rows to a record. */
+/* 64 rows to a record. A warp makes the same word of all lanes, so that its threads agree on which codes are in it. */
 TQ_DEVICE void tq_write_rows(int format, int dim, const tq_cuda_side_place &place, const uint8_t *rows, uint8_t *record)
 {
     const int n_words = tq_cuda_padded(dim) / 32 * tq_cuda_bits(format);
     const int row_bytes = tq_row_bytes_of(format, dim);
     for (int i = threadIdx.x; i < 2 * 32 * n_words; i += blockDim.x) {
         const int stage = i / (32 * n_words);
-        const int lane = i / n_words % 32;
+        const int lane = i % 32;
+        const int w = i / 32 % n_words;
         const uint32_t word = tq_cuda_pack_word(format, dim, place.values != 0,
-                                                rows + stage * TQ_CUDA_STAGE * row_bytes, row_bytes, lane, i % n_words);
-        *(uint32_t *)(record + stage * place.stage_bytes + place.words + tq_cuda_word_at(n_words, lane, i % n_words)) =
-            word;
+                                                rows + stage * TQ_CUDA_STAGE * row_bytes, row_bytes, lane, w);
+        *(uint32_t *)(record + stage * place.stage_bytes + place.words + tq_cuda_word_at(n_words, lane, w)) = word;
     }
     for (int t = threadIdx.x; t < TQ_CUDA_PAGE; t += blockDim.x) {
         uint8_t *scale = record + t / TQ_CUDA_STAGE * place.stage_bytes + place.scales + t % TQ_CUDA_STAGE * 2;
