@@ -31,7 +31,8 @@ static const char help[] =
     "  --threads N     default 1, measured in CPU time; more, in time as it passes and against one of them\n"
     "  --llc-bytes N   size of the last-level cache; each cache is made four times as large, with as many layers\n"
     "                  as that takes, and no smaller than a layer of f16. Default: what the system says\n"
-    "  --backend NAME  backend of the library; default: the best one, or $TURBOQUANT_BACKEND\n"
+    "  --backend NAME  backend of the library; default: the best one, or $TURBOQUANT_BACKEND; cuda: caches on a GPU,\n"
+    "                  with its own cache in the place of the processor's, and copying for reading\n"
     "  --quick         a small cache and few rounds: to see that it runs\n"
     "  --json FILE     write the results as JSON, too\n"
     "  --help          print this\n";
@@ -119,8 +120,8 @@ static bool parse(int argc, char **argv, int first, struct settings *settings, s
     if (!options_parse(argc, argv, first, options, error->text, sizeof error->text)) {
         return false;
     }
-    if (settings->llc_bytes == NOT_GIVEN) {
-        settings->llc_bytes = settings->quick ? QUICK_LLC_BYTES : machine_last_level_cache();
+    if (settings->llc_bytes == NOT_GIVEN && settings->quick) {
+        settings->llc_bytes = QUICK_LLC_BYTES;
     }
     if (settings->context == NOT_GIVEN && settings->quick) {
         settings->context = QUICK_CONTEXT;
@@ -134,7 +135,7 @@ static bool parse(int argc, char **argv, int first, struct settings *settings, s
            in_range("--head-dim", settings->head_dim, F16_ATTENTION_STEP, TQ_MAX_DIM, error) &&
            in_range("--threads", settings->threads, 1, MOST_THREADS, error) &&
            in_range("--queries", settings->queries, 1, MOST_QUERIES, error) &&
-           in_range("--llc-bytes", settings->llc_bytes, 1, MOST_LLC_BYTES, error);
+           (settings->llc_bytes == NOT_GIVEN || in_range("--llc-bytes", settings->llc_bytes, 1, MOST_LLC_BYTES, error));
 }
 
 static bool choose_gqas(const char *gqa, struct run *run, struct message *error)
@@ -171,13 +172,15 @@ static void choose_contexts(const struct settings *settings, struct run *run)
 static tq_status check_pair(const struct run *run, struct pair pair)
 {
     tq_cache_desc desc = TQ_CACHE_DESC_INIT;
-    size_t bytes;
+    tq_cache *cache = NULL;
     desc.n_layers = 1;
     desc.n_kv_heads = run->shape.kv_heads;
     desc.head_dim_k = run->shape.head_dim;
     desc.k_format = pair.k_format;
     desc.v_format = pair.v_format;
-    return tq_cache_estimate(run->context, &desc, 1, &bytes);
+    const tq_status status = tq_cache_create(run->context, &desc, &cache);
+    tq_cache_destroy(cache);
+    return status;
 }
 
 static bool choose_one_pair(const struct settings *settings, struct run *run, struct message *error)
@@ -291,6 +294,10 @@ static int measure(struct run *run, FILE *json)
 static int run_all(const struct settings *settings, struct run *run)
 {
     struct message error;
+    const uint64_t llc_bytes = settings->llc_bytes != NOT_GIVEN ? settings->llc_bytes
+                               : run->shape.device != NULL      ? device_cache_bytes(run->shape.device)
+                                                                : machine_last_level_cache();
+    run->least_cold_bytes = COLD_FACTOR * (size_t)llc_bytes;
     if (!choose_gqas(settings->gqa, run, &error) || !choose_pairs(settings, run, &error)) {
         return complain(error.text, EXIT_USAGE);
     }
@@ -308,6 +315,22 @@ static int run_all(const struct settings *settings, struct run *run)
     return exit_code;
 }
 
+/* Caches of the backend cuda are in a GPU's memory, and take what is there. */
+static int run_where_it_is(const struct settings *settings, struct run *run)
+{
+    struct device *device = NULL;
+    if (strcmp(tq_context_backend(run->context), "cuda") == 0) {
+        device = device_open();
+        if (device == NULL) {
+            return complain("the CUDA driver does not give memory of its first device", EXIT_FAILURE);
+        }
+    }
+    run->shape.device = device;
+    const int exit_code = run_all(settings, run);
+    device_close(device);
+    return exit_code;
+}
+
 static int run_with_threads(const struct settings *settings, struct run *run)
 {
     tq_context_desc desc = TQ_CONTEXT_DESC_INIT;
@@ -319,7 +342,6 @@ static int run_with_threads(const struct settings *settings, struct run *run)
                                        .slice_ns = settings->quick ? QUICK_SLICE_NS : SLICE_NS};
     run->shape =
         (struct attend_shape){.kv_heads = (uint32_t)settings->kv_heads, .head_dim = (uint32_t)settings->head_dim};
-    run->least_cold_bytes = COLD_FACTOR * (size_t)settings->llc_bytes;
     if (run->setup.pool == NULL) {
         return complain("the threads cannot be started", EXIT_FAILURE);
     }
@@ -330,7 +352,7 @@ static int run_with_threads(const struct settings *settings, struct run *run)
     }
     const tq_status status = tq_context_create(&desc, &run->context);
     const int exit_code = status == TQ_OK
-                              ? run_all(settings, run)
+                              ? run_where_it_is(settings, run)
                               : complain(run->message.text, status == TQ_ERR_UNSUPPORTED ? EXIT_USAGE : EXIT_FAILURE);
     tq_context_destroy(run->context);
     thread_pool_destroy(run->setup.pool);

@@ -40,14 +40,24 @@ static tq_status fill(const struct filled_cache *filled, const struct attend_sha
         return TQ_ERR_OUT_OF_MEMORY;
     }
     fill_normal(numbers, 2 * block, 1);
-    tq_status status = TQ_OK;
-    tq_kv kv = {.struct_size = sizeof kv, .k = numbers, .v = numbers + block};
+    float *tokens = numbers;
+    if (shape->device != NULL) {
+        tokens = device_copy(shape->device, numbers, 2 * block * sizeof *numbers);
+    }
+    tq_status status = tokens != NULL ? TQ_OK : TQ_ERR_OUT_OF_MEMORY;
+    tq_kv kv = {.struct_size = sizeof kv, .k = tokens, .v = tokens != NULL ? tokens + block : NULL};
     for (uint32_t layer = 0; layer < filled->layers; layer++) {
         for (size_t done = 0; status == TQ_OK && done < shape->context; done += kv.n_tokens) {
             const size_t left = shape->context - done;
             kv.n_tokens = left < TQ_PAGE_TOKENS ? left : TQ_PAGE_TOKENS;
             status = tq_cache_append(filled->cache, filled->seq, layer, &kv);
         }
+    }
+    if (shape->device != NULL && !device_wait(shape->device)) {
+        status = TQ_ERR_BACKEND;
+    }
+    if (shape->device != NULL) {
+        device_free(shape->device, tokens);
     }
     free(numbers);
     return status;
@@ -108,15 +118,26 @@ void filled_cache_destroy(struct filled_cache *filled)
     filled->cache = NULL;
 }
 
+/* Uninitialised: as quick to copy. */
+static bool dense_on_device(struct dense_memory *dense)
+{
+    dense->data = device_new(dense->device, dense->layers * dense->layer_bytes);
+    return dense->data != NULL;
+}
+
 bool dense_memory_create(const struct attend_shape *shape, const struct baseline_loops *loops,
                          struct dense_memory *dense)
 {
     const size_t row = 2 * (size_t)shape->head_dim;
     const size_t block = TQ_PAGE_TOKENS * row;
-    float *numbers = malloc((size_t)TQ_PAGE_TOKENS * shape->head_dim * sizeof *numbers);
-    uint8_t *rows = malloc(block);
+    dense->device = shape->device;
     dense->layer_bytes = 2 * shape->kv_heads * shape->context * row;
     dense->layers = layers_for(shape, dense->layer_bytes);
+    if (dense->device != NULL) {
+        return dense_on_device(dense);
+    }
+    float *numbers = malloc((size_t)TQ_PAGE_TOKENS * shape->head_dim * sizeof *numbers);
+    uint8_t *rows = malloc(block);
     const size_t bytes = dense->layers * dense->layer_bytes;
     dense->data = aligned_alloc(64, (bytes + 63) / 64 * 64);
     const bool ok = numbers != NULL && rows != NULL && dense->data != NULL;
@@ -136,6 +157,10 @@ bool dense_memory_create(const struct attend_shape *shape, const struct baseline
 
 void dense_memory_destroy(struct dense_memory *dense)
 {
-    free(dense->data);
+    if (dense->device != NULL) {
+        device_free(dense->device, dense->data);
+    } else {
+        free(dense->data);
+    }
     dense->data = NULL;
 }

@@ -9,13 +9,15 @@
 #include <stdint.h>
 
 #include "baseline_loops.h"
+#include "device.h"
 #include "turboquant.h"
 
 struct attend_shape {
     size_t context; /* Tokens. */
     uint32_t kv_heads;
     uint32_t head_dim;
-    size_t cold_bytes; /* What a pass over all layers must read at least. */
+    size_t cold_bytes;           /* What a pass over all layers must read at least. */
+    const struct device *device; /* Where the library's caches are; null: in the host's memory. */
 };
 
 /* A cache of the library and its one sequence. */
@@ -35,8 +37,10 @@ tq_status filled_cache_create(const tq_context *context, const struct attend_sha
 
 void filled_cache_destroy(struct filled_cache *filled);
 
-/* Keys and values in f16 as the bench's own attention reads them: [layer][KV head][K, V][context][head_dim]. */
+/* Keys and values in f16 as the bench's own attention reads them: [layer][KV head][K, V][context][head_dim]. On a
+ * device nothing attends to them: they are bytes to be copied. */
 struct dense_memory {
+    const struct device *device;
     uint8_t *data;
     size_t layers;
     size_t layer_bytes;

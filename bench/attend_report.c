@@ -27,6 +27,9 @@ void attend_report_head(const tq_context *context, const struct attend_setup *se
     printf("turboquant %s, attention on a filled cache, backend %s\n", tq_version_string(),
            tq_context_backend(context));
     printf("machine:  %s, %ld cores\n", machine.cpu, machine.cores);
+    if (shape->device != NULL) {
+        printf("device:   %s\n", device_name(shape->device));
+    }
     printf("built by: %s, flags %s\n", machine.compiler, machine.flags);
     operations_print(stdout, context);
     printf("step:     %zu query token%s against a context, %" PRIu32 " KV heads, head_dim %" PRIu32 ", %zu thread%s;\n",
@@ -35,7 +38,11 @@ void attend_report_head(const tq_context *context, const struct attend_setup *se
     printf("          every step takes the next layer; each cache has as many as are larger than the processor's\n"
            "          caches by far (MiB)\n");
     printf("time:     medians of %zu interleaved rounds, %s\n", setup->rounds,
-           setup->threads == 1 ? "CPU time of the thread" : "as it passes");
+           setup->threads == 1 && shape->device == NULL ? "CPU time of the thread" : "as it passes");
+    if (shape->device != NULL) {
+        printf("reading:  is copying within the device's memory, reads and writes counted\n");
+        return;
+    }
     printf("best f16: attention of this bench on keys and values in f16: %s\n", setup->loops->name);
 }
 
@@ -46,17 +53,26 @@ void attend_report_row(const struct attend_setup *setup, const struct attend_row
     char name[64];
     if (previous == NULL || previous->shape.context != row->shape.context || previous->gqa != row->gqa) {
         const double dense_bytes = (double)row->shape.context * row->shape.kv_heads * 4 * row->shape.head_dim;
-        printf("\ncontext %zu, GQA %" PRIu32 "; reading %.1f GB/s, best f16 %.1f GB/s, %.1f GFLOP/s\n",
-               row->shape.context, row->gqa, speed->read_gb_per_s, dense_bytes / speed->best_f16_step_ns,
-               gflops(setup, row, speed->best_f16_step_ns));
+        printf("\ncontext %zu, GQA %" PRIu32 "; reading %.1f GB/s", row->shape.context, row->gqa, speed->read_gb_per_s);
+        if (speed->best_f16_step_ns > 0) {
+            printf(", best f16 %.1f GB/s, %.1f GFLOP/s", dense_bytes / speed->best_f16_step_ns,
+                   gflops(setup, row, speed->best_f16_step_ns));
+        }
+        putchar('\n');
         printf("%-16s %7s %9s %8s %7s %8s %7s %6s %10s%s\n", "K/V", "bytes", "ns", "GB/s", "of read", "GFLOP/s",
                "x f16", "x best", "MiB", setup->threads > 1 ? "  x one" : "");
     }
     snprintf(name, sizeof name, "%s/%s", tq_format_name(row->k_format), tq_format_name(row->v_format));
-    printf("%-16s %7.1f %9.4f %8.2f %6.1f%% %8.1f %7.2f %6.2f %10.1f", name,
+    printf("%-16s %7.1f %9.4f %8.2f %6.1f%% %8.1f %7.2f ", name,
            (double)row->layer_bytes / (double)row->shape.context / row->shape.kv_heads,
            speed->step_ns / token_heads(setup, row), (double)row->layer_bytes / speed->step_ns, 100 * speed->read_share,
-           gflops(setup, row, speed->step_ns), speed->vs_f16, speed->vs_best_f16, (double)row->resident_bytes / 0x1p20);
+           gflops(setup, row, speed->step_ns), speed->vs_f16);
+    if (speed->vs_best_f16 > 0) {
+        printf("%6.2f", speed->vs_best_f16);
+    } else {
+        printf("%6s", "-");
+    }
+    printf(" %10.1f", (double)row->resident_bytes / 0x1p20);
     if (setup->threads > 1) {
         printf(" %6.2f", speed->vs_one_thread);
     }
@@ -87,16 +103,18 @@ static void json_row(FILE *out, const char *backend, const struct attend_setup *
             ", \"threads\": %zu, \"queries\": %zu, \"layers\": %" PRIu32,
             backend, tq_format_name(row->k_format), tq_format_name(row->v_format), row->shape.context,
             row->shape.kv_heads, row->gqa, row->shape.head_dim, setup->threads, setup->queries, row->layers);
-    fprintf(out, ", \"ns_per_token_head\": %.9g, \"gb_per_s\": %.9g, \"vs_f16\": %.9g, \"vs_best_f16\": %.9g",
+    fprintf(out, ", \"ns_per_token_head\": %.9g, \"gb_per_s\": %.9g, \"vs_f16\": %.9g, \"gflops\": %.9g",
             speed->step_ns / token_heads(setup, row), (double)row->layer_bytes / speed->step_ns, speed->vs_f16,
-            speed->vs_best_f16);
-    fprintf(out, ", \"gflops\": %.9g, \"best_f16_gflops\": %.9g", gflops(setup, row, speed->step_ns),
-            gflops(setup, row, speed->best_f16_step_ns));
+            gflops(setup, row, speed->step_ns));
+    if (speed->best_f16_step_ns > 0) {
+        fprintf(out, ", \"vs_best_f16\": %.9g, \"best_f16_gflops\": %.9g, \"best_f16_ns_per_token_head\": %.9g",
+                speed->vs_best_f16, gflops(setup, row, speed->best_f16_step_ns),
+                speed->best_f16_step_ns / token_heads(setup, row));
+    }
     if (setup->threads > 1) {
         fprintf(out, ", \"vs_one_thread\": %.9g", speed->vs_one_thread);
     }
-    fprintf(out, ", \"read_bandwidth_share\": %.9g, \"read_gb_per_s\": %.9g, \"best_f16_ns_per_token_head\": %.9g",
-            speed->read_share, speed->read_gb_per_s, speed->best_f16_step_ns / token_heads(setup, row));
+    fprintf(out, ", \"read_bandwidth_share\": %.9g, \"read_gb_per_s\": %.9g", speed->read_share, speed->read_gb_per_s);
     fprintf(out, ", \"step_bytes\": %zu, \"resident_bytes\": %zu, \"estimated_bytes\": %zu}", row->layer_bytes,
             row->resident_bytes, row->estimated_bytes);
 }

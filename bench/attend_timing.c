@@ -99,14 +99,27 @@ static tq_status step_read(const struct lane *lane)
     return TQ_OK;
 }
 
+/* Half of the layer to the other half. */
+static tq_status step_copy(const struct lane *lane)
+{
+    const struct dense_memory *dense = lane->work->dense;
+    uint8_t *layer = dense->data + lane->layer * dense->layer_bytes;
+    const size_t half = dense->layer_bytes / 2;
+    return device_move(dense->device, layer + half, layer, half) ? TQ_OK : TQ_ERR_BACKEND;
+}
+
 static tq_status slice(struct lane *lane, double *ns)
 {
-    double (*const clock_ns)(void) = lane->work->setup->threads == 1 ? thread_cpu_ns : wall_ns;
+    const struct device *device = lane->work->shape->device;
+    double (*const clock_ns)(void) = lane->work->setup->threads == 1 && device == NULL ? thread_cpu_ns : wall_ns;
     tq_status status = TQ_OK;
     const double start = clock_ns();
     for (size_t i = 0; status == TQ_OK && i < lane->steps; i++) {
         status = lane->step(lane);
         lane->layer = (lane->layer + 1) % lane->layers;
+    }
+    if (device != NULL && !device_wait(device)) {
+        status = TQ_ERR_BACKEND;
     }
     *ns = (clock_ns() - start) / (double)lane->steps;
     return status;
@@ -129,11 +142,11 @@ static tq_status measure_rounds(struct lane *lanes, size_t count, size_t rounds)
 {
     tq_status status = TQ_OK;
     for (size_t i = 0; status == TQ_OK && i < count; i++) {
-        status = calibrate(&lanes[i]);
+        status = lanes[i].step == NULL ? TQ_OK : calibrate(&lanes[i]);
     }
     for (size_t round = 0; round < rounds; round++) {
         for (size_t i = 0; status == TQ_OK && i < count; i++) {
-            status = slice(&lanes[i], &lanes[i].ns[round]);
+            status = lanes[i].step == NULL ? TQ_OK : slice(&lanes[i], &lanes[i].ns[round]);
         }
     }
     return status;
@@ -153,11 +166,13 @@ static void finish(struct lane *lanes, size_t count, size_t rounds, double *scra
     const double read_bytes = (double)lanes[READ].work->dense->layer_bytes;
     const double share = (double)lanes[SUBJECT].filled->layer_bytes / read_bytes;
     speed->vs_f16 = median_ratio(&lanes[F16], &lanes[SUBJECT], rounds, scratch);
-    speed->vs_best_f16 = median_ratio(&lanes[BEST_F16], &lanes[SUBJECT], rounds, scratch);
+    if (lanes[BEST_F16].step != NULL) {
+        speed->vs_best_f16 = median_ratio(&lanes[BEST_F16], &lanes[SUBJECT], rounds, scratch);
+        speed->best_f16_step_ns = median(lanes[BEST_F16].ns, rounds);
+    }
     speed->read_share = share * median_ratio(&lanes[READ], &lanes[SUBJECT], rounds, scratch);
     speed->vs_one_thread = count > ONE_THREAD ? median_ratio(&lanes[ONE_THREAD], &lanes[SUBJECT], rounds, scratch) : 0;
     speed->step_ns = median(lanes[SUBJECT].ns, rounds);
-    speed->best_f16_step_ns = median(lanes[BEST_F16].ns, rounds);
     speed->read_gb_per_s = read_bytes / median(lanes[READ].ns, rounds);
 }
 
@@ -170,13 +185,20 @@ tq_status attend_measure(const struct attend_setup *setup, const struct attend_s
     float *vectors = calloc(2 * floats, sizeof *vectors);
     double *ns = calloc((LANE_COUNT + 1) * rounds, sizeof *ns);
     tq_status status = TQ_ERR_OUT_OF_MEMORY;
-    if (vectors != NULL && ns != NULL) {
-        const struct attend_work work = {setup, shape, dense, gqa, vectors, vectors + floats};
+    float *queries = vectors;
+    if (vectors != NULL) {
+        fill_normal(vectors, floats, 3);
+    }
+    if (vectors != NULL && shape->device != NULL) {
+        queries = device_copy(shape->device, vectors, 2 * floats * sizeof *vectors);
+    }
+    if (queries != NULL && ns != NULL) {
+        const struct attend_work work = {setup, shape, dense, gqa, queries, queries + floats};
         struct lane lanes[LANE_COUNT] = {
             [SUBJECT] = {.step = step_cache, .filled = subject, .layers = subject->layers},
             [F16] = {.step = step_cache, .filled = f16, .layers = f16->layers},
-            [BEST_F16] = {.step = step_best_f16, .layers = dense->layers},
-            [READ] = {.step = step_read, .layers = dense->layers},
+            [BEST_F16] = {.step = shape->device == NULL ? step_best_f16 : NULL, .layers = dense->layers},
+            [READ] = {.step = shape->device == NULL ? step_read : step_copy, .layers = dense->layers},
             [ONE_THREAD] = {.step = step_cache_alone, .filled = subject, .layers = subject->layers},
         };
         const size_t count = setup->threads > 1 ? LANE_COUNT : ONE_THREAD;
@@ -184,11 +206,13 @@ tq_status attend_measure(const struct attend_setup *setup, const struct attend_s
             lanes[i].work = &work;
             lanes[i].ns = ns + i * rounds;
         }
-        fill_normal(vectors, floats, 3);
         status = measure_rounds(lanes, count, rounds);
         if (status == TQ_OK) {
             finish(lanes, count, rounds, ns + LANE_COUNT * rounds, speed);
         }
+    }
+    if (shape->device != NULL) {
+        device_free(shape->device, queries);
     }
     free(vectors);
     free(ns);

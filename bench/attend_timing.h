@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How long a step of attention takes: decoding, or many query tokens. */
+/* How long a step of attention takes: decoding, or many query tokens. On a device, steps are queued, and a slice ends
+ * when they are done. */
 #ifndef TQ_BENCH_ATTEND_TIMING_H
 #define TQ_BENCH_ATTEND_TIMING_H
 
@@ -18,10 +19,10 @@ struct attend_setup {
 /* Medians over the rounds. Ratios pair the slices of one round. */
 struct attend_speed {
     double step_ns;          /* All query tokens, all heads of one layer. */
-    double best_f16_step_ns; /* The same for the bench's own f16 attention. */
-    double read_gb_per_s;    /* Reading memory and nothing else. */
+    double best_f16_step_ns; /* The same for the bench's own f16 attention; 0: it does not run there. */
+    double read_gb_per_s;    /* Reading memory and nothing else; on a device copying, reads and writes counted. */
     double vs_f16;           /* Time with the cache of f16 / time. */
-    double vs_best_f16;      /* Time of the bench's own f16 attention / time. */
+    double vs_best_f16;      /* Time of the bench's own f16 attention / time; 0 likewise. */
     double vs_one_thread;    /* Time on one of the threads / time; 0 if there is but one. */
     double read_share;       /* (Bytes that a step must read / time) / reading. */
 };

@@ -413,6 +413,7 @@ class Attend(Folder):
                              "folder.json" if option == "--json" else option)
         self.refused("attend", "--k-format", "turbo4-prod", says="prod")
         self.refused("attend", "--backend", "abacus", says="backend")
+        self.refused("attend", "--backend", "cuda", says="backend", CUDA_VISIBLE_DEVICES="")
         self.refused("attend", "--colour", says="--colour")
 
 
