@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 # The CUDA backend. nvcc makes one fat binary for each head_dim, and they become part of the library; the driver is
 # loaded at run time, so nothing of CUDA is linked. TURBOQUANT_CUDA is AUTO (if nvcc is found), ON or OFF.
-# TURBOQUANT_CUDA_ARCHS and TURBOQUANT_CUDA_DIMS bound what is compiled: devices of compute capability 8.6 and 8.9 run
-# code for 8.0, and those newer than all that is listed compile the last one's PTX when they load it.
+# TURBOQUANT_CUDA_ARCHS and TURBOQUANT_CUDA_DIMS bound what is compiled; of the architectures those that nvcc knows. Devices
+# of compute capability 8.6 and 8.9 run code for 8.0, and those newer than all that is listed compile the last one's PTX
+# when they load it.
 set(TURBOQUANT_CUDA AUTO CACHE STRING "The CUDA backend: AUTO, ON or OFF")
-set(TURBOQUANT_CUDA_ARCHS 80;90 CACHE STRING "Architectures: 80;86;89;90;100;120 are meant to work")
+set(TURBOQUANT_CUDA_ARCHS 80;90;100;120 CACHE STRING "Architectures: some of 80;86;89;90;100;120")
 set(TURBOQUANT_CUDA_DIMS 64;80;96;112;128;192;256 CACHE STRING "Head dims: some of these")
 if(TURBOQUANT_CUDA)
     find_program(TURBOQUANT_NVCC nvcc HINTS /usr/local/cuda/bin)
@@ -15,10 +16,16 @@ endif()
 if(TURBOQUANT_CUDA AND TURBOQUANT_NVCC AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
     set(folder ${PROJECT_BINARY_DIR}/cuda)
     set(flags -O3 -std=c++17 -I${PROJECT_SOURCE_DIR}/src -Xfatbin -compress-all)
+    execute_process(COMMAND ${TURBOQUANT_NVCC} --list-gpu-arch OUTPUT_VARIABLE known COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCHALL "[0-9]+" known "${known}")
     foreach(arch IN LISTS TURBOQUANT_CUDA_ARCHS)
+        if(NOT arch IN_LIST known)
+            message(STATUS "nvcc does not know architecture ${arch}: it is left out")
+            continue()
+        endif()
+        set(newest ${arch})
         list(APPEND flags -gencode arch=compute_${arch},code=sm_${arch})
     endforeach()
-    list(GET TURBOQUANT_CUDA_ARCHS -1 newest)
     list(APPEND flags -gencode arch=compute_${newest},code=compute_${newest})
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/cuda/*)
     file(MAKE_DIRECTORY ${folder})

@@ -39,6 +39,7 @@ enum {
     TQ_CUDA_MULTIPROCESSORS = 16, /* Attributes of a device, */
     TQ_CUDA_MAJOR = 75,
     TQ_CUDA_MINOR = 76,
+    TQ_CUDA_MOST_SHARED = 97,
     TQ_CUDA_DYNAMIC_SHARED = 8, /* of a function, */
     TQ_CUDA_CARVEOUT = 9,
     TQ_CUDA_MEMORY_TYPE = 2,     /* of a pointer */

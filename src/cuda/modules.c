@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A kernel and, where it has one, its number of bytes of shared memory, which is a variable beside it. */
+/* A kernel and, where it has one, its number of bytes of shared memory, which is a variable beside it. One that takes
+ * more than the device has is not found. */
 static int find_kernel(tq_cuda_device *device, void *module, const char *name, bool has_shared, tq_cuda_kernel *kernel)
 {
     const tq_cuda_driver *driver = &device->driver;
@@ -19,6 +20,7 @@ static int find_kernel(tq_cuda_device *device, void *module, const char *name, b
     if (error == 0 && has_shared) {
         error = driver->module_global(&address, &bytes, module, variable);
         error = error == 0 ? driver->download(&shared, address, sizeof shared) : error;
+        error = error == 0 && shared > device->most_shared ? TQ_CUDA_NOT_FOUND : error;
         error = error == 0 ? driver->function_attribute(kernel->function, TQ_CUDA_DYNAMIC_SHARED, shared) : error;
         error = error == 0 ? driver->function_attribute(kernel->function, TQ_CUDA_CARVEOUT, 100) : error;
     }
@@ -77,7 +79,9 @@ tq_status tq_cuda_find(tq_cuda_device *device, const tq_cuda_module *module, con
     const int error = find_kernel(device, module->module, name, true, kernel);
     if (error == TQ_CUDA_NOT_FOUND) {
         return tq_fail(device->base.context, TQ_ERR_UNSUPPORTED,
-                       "cuda: the library was built without kernels for these formats of keys and values");
+                       kernel->shared_bytes > (unsigned)device->most_shared
+                           ? "cuda: the device has too little shared memory for this head_dim in these formats"
+                           : "cuda: the library was built without kernels for these formats of keys and values");
     }
     return tq_cuda_check(device, error, "finding a kernel");
 }

@@ -132,6 +132,11 @@ static tq_status find_device(tq_cuda_device *device, uint32_t ordinal)
                                "asking for the multiprocessors");
     }
     if (status == TQ_OK) {
+        status = tq_cuda_check(
+            device, device->driver.device_attribute(&device->most_shared, TQ_CUDA_MOST_SHARED, device->handle),
+            "asking for the shared memory");
+    }
+    if (status == TQ_OK) {
         void *primary = NULL;
         status = tq_cuda_check(device, device->driver.context_retain(&primary, device->handle),
                                "taking the device's context");

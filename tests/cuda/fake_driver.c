@@ -17,6 +17,13 @@ static long fail_at; /* 0: never. */
 static long allocated;
 static long contexts;
 static int newest;
+static int most_shared = 4096;
+
+/* What a block can have from now on; kernels say that they take 1024 bytes. */
+EXPORT void fake_shared_memory(int bytes)
+{
+    most_shared = bytes;
+}
 
 /* How many calls there were, and from now on the n-th fails. */
 EXPORT long fake_fail_at(long n)
@@ -63,7 +70,7 @@ EXPORT int cuDeviceGet(int *device, int ordinal)
 EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
     (void)device;
-    *value = attribute == TQ_CUDA_MAJOR ? 9 : 100;
+    *value = attribute == TQ_CUDA_MAJOR ? 9 : attribute == TQ_CUDA_MOST_SHARED ? most_shared : 100;
     return outcome(FAILURE);
 }
 

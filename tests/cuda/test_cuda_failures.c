@@ -10,6 +10,7 @@
 static long (*fail_at)(long n);
 static long (*n_allocated)(void);
 static long (*n_contexts)(void);
+static void (*shared_memory)(int bytes);
 
 static unsigned sentences;
 
@@ -134,13 +135,32 @@ static void failures_last(void **state)
     tq_context_destroy(context);
 }
 
+static void too_little_shared_memory(void **state)
+{
+    (void)state;
+    tq_context_desc desc = TQ_CONTEXT_DESC_INIT;
+    tq_context *context = NULL;
+    tq_cache *cache = NULL;
+    const tq_cache_desc shape = cache_desc(1, 2, 128, 128);
+    struct log_record log = {0};
+    desc.backend = "cuda";
+    desc.log = log_record_hooks(&log);
+    shared_memory(1023);
+    assert_status(tq_context_create(&desc, &context), TQ_OK);
+    assert_status(tq_cache_create(context, &shape, &cache), TQ_ERR_UNSUPPORTED);
+    assert_non_null(strstr(log.sentence, "too little shared memory"));
+    tq_context_destroy(context);
+    shared_memory(4096);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_failure_is_a_status), cmocka_unit_test(failures_last)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_failure_is_a_status), cmocka_unit_test(failures_last),
+                                       cmocka_unit_test(too_little_shared_memory)};
     void *driver = dlopen("libcuda.so.1", RTLD_NOW);
-    const char *const names[] = {"fake_fail_at", "fake_allocated", "fake_contexts"};
-    void *functions[3] = {NULL, NULL, NULL};
-    for (int i = 0; driver != NULL && i < 3; i++) {
+    const char *const names[] = {"fake_fail_at", "fake_allocated", "fake_contexts", "fake_shared_memory"};
+    void *functions[4] = {NULL, NULL, NULL, NULL};
+    for (int i = 0; driver != NULL && i < 4; i++) {
         functions[i] = dlsym(driver, names[i]);
     }
     if (functions[0] == NULL) {
@@ -150,5 +170,6 @@ int main(void)
     memcpy(&fail_at, &functions[0], sizeof fail_at);
     memcpy(&n_allocated, &functions[1], sizeof n_allocated);
     memcpy(&n_contexts, &functions[2], sizeof n_contexts);
+    memcpy(&shared_memory, &functions[3], sizeof shared_memory);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
