@@ -11,7 +11,9 @@ add_custom_command(OUTPUT ${metal_embedded}/kernels.metal ${metal_embedded}/kern
     COMMAND ${CMAKE_COMMAND} -DROOT=${PROJECT_SOURCE_DIR}/src "-DKERNELS=${metal_kernels}" -DOUTPUT=${metal_embedded}
             -P ${PROJECT_SOURCE_DIR}/cmake/tq_embed_metal.cmake
     DEPENDS ${PROJECT_SOURCE_DIR}/cmake/tq_embed_metal.cmake ${metal_kernels} ${metal_headers} VERBATIM)
-add_custom_target(metal_embedded DEPENDS ${metal_embedded}/kernels.metal)
+if(TURBOQUANT_TESTS)
+    add_custom_target(metal_embedded ALL DEPENDS ${metal_embedded}/kernels.metal)
+endif()
 
 set(metal_sources ${metal_dir}/gpu_metal.c ${metal_dir}/launch_metal.c)
 foreach(part open memory sides records steps attention)

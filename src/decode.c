@@ -90,6 +90,7 @@ static tq_status decode_page(decode_work *work, const tq_page *page)
     }
     if (work->cache->device != NULL) {
         tq_page_free_copy(work->cache, &copy);
+        work->page = NULL;
     }
     return status;
 }
