@@ -23,7 +23,7 @@ extern "C" {
  * Threads: sequences are independent, and distinct ones may be used at the same time, with one writer each (forward,
  * append, truncate; a fork writes neither sequence's tokens, but its parent must not be written meanwhile). Any number
  * of threads may attend to a sequence that is not being written. The context's allocator must be safe to call from all
- * of them.
+ * of them. Devices allow less: docs/cuda.md and docs/metal.md.
  * @{ */
 
 #define TQ_PAGE_TOKENS      64         /**< Tokens of a page. */

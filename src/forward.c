@@ -183,7 +183,7 @@ static tq_status store(tq_cache *cache, tq_seq *const *seqs, size_t n_seqs, uint
     tq_store *stores = &own_store;
     tq_kv *parts = &own_part;
     void *memory = NULL;
-    if (cache->device != NULL) {
+    if (!tq_cache_is_on_host(cache)) {
         cache->stream = kv->stream;
     }
     if (n_seqs > 1) {
@@ -230,7 +230,9 @@ static tq_status attend_tracks(tq_cache *cache, tq_track *const *tracks, size_t 
 {
     const tq_form form = cache->layers[layer];
     if (cache->device != NULL) {
-        cache->stream = args->stream;
+        if (!tq_cache_is_on_host(cache)) {
+            cache->stream = args->stream;
+        }
         return tq_device_attend(cache, form, tracks, n_tracks, args, first, each);
     }
     for (size_t i = 0; i < n_tracks; i++) {
