@@ -40,7 +40,7 @@ typedef struct tq_cuda_device {
     void *primary; /* The device's primary context, which torch and others use, too. */
     int n_sms;
     int most_shared; /* Bytes of shared memory that a block can have. */
-    bool overlaps; /* A launch can begin before the one it waits for has ended. */
+    bool overlaps;   /* A launch can begin before the one it waits for has ended. */
     tq_cuda_module modules[TQ_CUDA_MAX_IMAGES];
 } tq_cuda_device;
 
