@@ -2,8 +2,8 @@
  *
  * Caches on a CUDA device against caches of the scalar backend: what is stored is equal byte for byte, as saved
  * sequences show, and what attention returns agrees to 5e-4 of its norm. Skipped where there is no device. */
-#include "cache_support.h"
 #include "cuda/driver.h"
+#include "device_pair.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -42,48 +42,8 @@ static void device_read(void *to, const void *from, size_t bytes)
     assert_int_equal(driver.download(to, from, bytes), 0);
 }
 
-/* --- a cache of each kind ------------------------------------------------------------------------------------------
+/* --- caches and what goes into them ---------------------------------------------------------------------------------
  */
-
-static void print_failure(void *user, tq_status status, const char *sentence)
-{
-    (void)user;
-    printf("  %d: %s\n", (int)status, sentence);
-}
-
-static tq_context *open_backend(const char *name)
-{
-    tq_context_desc desc = TQ_CONTEXT_DESC_INIT;
-    tq_context *context = NULL;
-    desc.backend = name;
-    desc.log.message = print_failure;
-    assert_status(tq_context_create(&desc, &context), TQ_OK);
-    assert_string_equal(tq_context_backend(context), name);
-    return context;
-}
-
-struct pair {
-    tq_context *contexts[2]; /* Scalar, CUDA. */
-    tq_cache *caches[2];
-    tq_cache_desc desc;
-};
-
-static struct pair open_pair(const tq_cache_desc *desc)
-{
-    struct pair pair = {{open_backend("scalar"), open_backend("cuda")}, {NULL, NULL}, *desc};
-    for (int i = 0; i < 2; i++) {
-        pair.caches[i] = open_cache(pair.contexts[i], desc);
-    }
-    return pair;
-}
-
-static void close_pair(struct pair *pair)
-{
-    for (int i = 0; i < 2; i++) {
-        tq_cache_destroy(pair->caches[i]);
-        tq_context_destroy(pair->contexts[i]);
-    }
-}
 
 static tq_cache_desc small_desc(uint32_t dim, tq_format k, tq_format v)
 {
@@ -209,55 +169,6 @@ static void step_both(struct pair *pair, tq_seq *const seqs[2], const struct inp
     free(lse);
 }
 
-struct file {
-    unsigned char *data;
-    size_t size;
-    size_t at;
-};
-
-static size_t append_bytes(void *user, const void *data, size_t size)
-{
-    struct file *file = user;
-    file->data = realloc(file->data, file->size + size);
-    memcpy(file->data + file->size, data, size);
-    file->size += size;
-    return size;
-}
-
-static size_t take_bytes(void *user, void *data, size_t size)
-{
-    struct file *file = user;
-    const size_t n = size < file->size - file->at ? size : file->size - file->at;
-    memcpy(data, file->data + file->at, n);
-    file->at += n;
-    return n;
-}
-
-static struct file save(const tq_cache *cache, const tq_seq *seq)
-{
-    struct file file = {NULL, 0, 0};
-    const tq_writer writer = {append_bytes, &file};
-    assert_status(tq_cache_save(cache, seq, &writer), TQ_OK);
-    return file;
-}
-
-static void assert_stored_alike(struct pair *pair, tq_seq *const seqs[2])
-{
-    struct file files[2];
-    for (int i = 0; i < 2; i++) {
-        files[i] = save(pair->caches[i], seqs[i]);
-    }
-    assert_int_equal(files[0].size, files[1].size);
-    for (size_t i = 0; i < files[0].size; i++) {
-        if (files[0].data[i] != files[1].data[i]) {
-            fail_msg("byte %zu of %zu saved is %d and should be %d", i, files[0].size, files[1].data[i],
-                     files[0].data[i]);
-        }
-    }
-    free(files[0].data);
-    free(files[1].data);
-}
-
 /* Tokens first .. first + n - 1 of each, keys and values, as f32. */
 static void assert_decoded_alike(struct pair *pair, tq_seq *const seqs[2], size_t first, size_t n)
 {
@@ -279,13 +190,6 @@ static void assert_decoded_alike(struct pair *pair, tq_seq *const seqs[2], size_
     }
     device_free(copy);
     free(x);
-}
-
-static void open_seqs(struct pair *pair, tq_seq *seqs[2])
-{
-    for (int i = 0; i < 2; i++) {
-        seqs[i] = open_seq(pair->caches[i]);
-    }
 }
 
 /* --- tests ---------------------------------------------------------------------------------------------------------
@@ -333,7 +237,7 @@ static void formats_agree(void **state)
         for (int means = 0; means < 2; means++) {
             tq_cache_desc desc = small_desc(128, formats[i][0], formats[i][1]);
             desc.flags = means ? 0 : NO_MEANS;
-            struct pair pair = open_pair(&desc);
+            struct pair pair = open_pair("cuda", &desc);
             printf("  %s %s %s\n", tq_format_name(formats[i][0]), tq_format_name(formats[i][1]), means ? "means" : "");
             run_steps(&pair, &plain, i);
             close_pair(&pair);
@@ -356,7 +260,7 @@ static void options_agree(void **state)
         tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO3);
         desc.sink_tokens = 4 * (uint32_t)i;
         desc.recent_tokens = i == 1 ? TQ_NO_RECENT_TOKENS : 64 * (uint32_t)i;
-        struct pair pair = open_pair(&desc);
+        struct pair pair = open_pair("cuda", &desc);
         run_steps(&pair, &options[i], 100 + i);
         close_pair(&pair);
     }
@@ -369,7 +273,7 @@ static void histories_agree(void **state)
     static const size_t cuts[] = {455, 390, 260, 130, 70, 3, 0};
     tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO3T, TQ_FORMAT_TURBO4T);
     desc.sink_tokens = 6;
-    struct pair pair = open_pair(&desc);
+    struct pair pair = open_pair("cuda", &desc);
     struct rng rng = rng_seeded(7);
     struct inputs in = open_inputs(&rng, &desc, 900);
     const struct options plain = {0};
@@ -406,13 +310,12 @@ static void histories_agree(void **state)
         assert_status(tq_cache_rope_shift(pair.caches[c], seqs[c], 0, 10, 400, -7, &rope), TQ_OK);
     }
     step_both(&pair, seqs, &in, 500, 530, &plain);
-    struct file file = save(pair.caches[0], seqs[0]);
-    const tq_reader reader = {take_bytes, &file};
+    struct bytes file = save_bytes(pair.caches[0], seqs[0]);
     tq_seq_destroy(seqs[1]);
-    assert_status(tq_cache_load(pair.caches[1], &reader, &seqs[1]), TQ_OK);
+    seqs[1] = load_bytes(pair.caches[1], &file);
     step_both(&pair, seqs, &in, 530, 650, &plain);
     assert_stored_alike(&pair, seqs);
-    free(file.data);
+    bytes_free(&file);
     close_inputs(&in);
     close_pair(&pair);
 }
@@ -428,7 +331,7 @@ static void appends_agree(void **state)
         desc.sink_tokens = 5 * (uint32_t)i;
         desc.recent_tokens = i == 2 ? TQ_NO_RECENT_TOKENS : 64 * (uint32_t)i;
         desc.effort = TQ_EFFORT_FAST;
-        struct pair pair = open_pair(&desc);
+        struct pair pair = open_pair("cuda", &desc);
         struct rng rng = rng_seeded(20 + i);
         struct inputs in = open_inputs(&rng, &desc, 6000);
         const struct options plain = {0};
@@ -458,7 +361,7 @@ static void batches_agree(void **state)
     (void)state;
     enum { SEQS = 70, MOST = 400 };
     tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
-    struct pair pair = open_pair(&desc);
+    struct pair pair = open_pair("cuda", &desc);
     struct rng rng = rng_seeded(11);
     struct inputs in = open_inputs(&rng, &desc, MOST);
     tq_seq *seqs[2][SEQS];
@@ -520,7 +423,7 @@ static void dims_agree(void **state)
             printf("  this build has no kernels of head_dim %u\n", dims[i]);
             continue;
         }
-        struct pair pair = open_pair(&desc);
+        struct pair pair = open_pair("cuda", &desc);
         run_steps(&pair, &plain, 300 + i);
         close_pair(&pair);
     }
