@@ -286,6 +286,11 @@ class sequence
         check(tq_cache_attend(cache_, get(), layer, &attention));
     }
 
+    void decode(std::uint32_t layer, std::size_t first, const tq_kv_out &kv) const
+    {
+        check(tq_cache_decode(cache_, get(), layer, first, &kv));
+    }
+
     void demote(const tq_tier *tiers, std::size_t n_tiers)
     {
         check(tq_cache_demote(cache_, get(), tiers, n_tiers));
