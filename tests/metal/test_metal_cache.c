@@ -241,7 +241,7 @@ static void histories_agree(void **state)
     tq_seq *seqs[2];
     open_seqs(&pair, seqs);
     step_both(&pair, seqs, &t, 0, 260, &plain);
-    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i += quick() ? 2 : 1) {
         tq_seq *forks[2];
         for (int c = 0; c < 2; c++) {
             assert_status(tq_seq_fork(seqs[c], cuts[i], &forks[c]), TQ_OK);
@@ -288,6 +288,7 @@ static void batches_agree(void **state)
 {
     (void)state;
     enum { SEQS = 66, MOST = 160, DIM = 16 };
+    const size_t most = quick() ? 10 : SEQS;
     tq_cache_desc desc = small_desc(DIM, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
     desc.recent_tokens = TQ_NO_RECENT_TOKENS;
     struct pair pair = open_pair("metal", &desc);
@@ -297,14 +298,14 @@ static void batches_agree(void **state)
     float *out[2];
     for (int c = 0; c < 2; c++) {
         out[c] = calloc((size_t)SEQS * Q_HEADS * DIM, sizeof *out[c]);
-        for (size_t i = 0; i < SEQS; i++) {
+        for (size_t i = 0; i < most; i++) {
             seqs[c][i] = open_seq(pair.caches[c]);
             const tq_kv kv = tokens_kv(&t, 0, i == 0 ? 1 : 61 + i);
             assert_status(tq_cache_append(pair.caches[c], seqs[c][i], 0, &kv), TQ_OK);
         }
     }
     for (size_t turn = 0; turn < 3; turn++) { /* The last with two tokens each: some cross the end of a page. */
-        const size_t n_seqs = turn == 2 ? SEQS / 2 : SEQS;
+        const size_t n_seqs = turn == 2 ? most / 2 : most;
         const size_t n = turn == 2 ? 2 * n_seqs : n_seqs;
         for (int c = 0; c < 2; c++) {
             const tq_kv kv = tokens_kv(&t, 60, n);
@@ -317,7 +318,7 @@ static void batches_agree(void **state)
                          turn, i);
         }
     }
-    for (size_t i = 0; i < SEQS; i++) {
+    for (size_t i = 0; i < most; i++) {
         tq_seq *both[2] = {seqs[0][i], seqs[1][i]};
         assert_alike(&pair, both);
     }
@@ -332,7 +333,7 @@ static void random_calls_agree(void **state)
 {
     (void)state;
     const struct options plain = {0};
-    const size_t calls = quick() ? 40 : 100;
+    const size_t calls = quick() ? 25 : 100;
     tq_cache_desc desc = small_desc(16, TQ_FORMAT_TURBO2, TQ_FORMAT_TURBO4);
     desc.sink_tokens = 2;
     desc.recent_tokens = TQ_NO_RECENT_TOKENS;
