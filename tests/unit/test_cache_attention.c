@@ -240,15 +240,16 @@ static double error_of(const tq_context *context, tq_cache_desc desc, const stru
 /* (c) Keys and values with a bias like Qwen2's: one vector, about 20 times the signal, on all keys of a head. */
 static void test_means(void **state)
 {
-    enum { DIM = 128, N = 640 };
+    enum { DIM = 128 };
+    const size_t n = quick() ? 384 : 640;
     struct rng rng = rng_seeded(44);
     tq_cache_desc desc = cache_desc(1, 2, DIM, 0);
-    struct tokens t = tokens_gauss(&rng, &desc, 4, N);
+    struct tokens t = tokens_gauss(&rng, &desc, 4, n);
     const double plain_off = error_of(*state, desc, &t, NO_MEANS);
     const double plain_on = error_of(*state, desc, &t, 0);
     float bias[2 * DIM];
     rng_fill_gauss(&rng, bias, 2 * DIM);
-    for (size_t i = 0; i < N * 2 * DIM; i++) {
+    for (size_t i = 0; i < n * 2 * DIM; i++) {
         t.k[i] += 20 * bias[i % (2 * DIM)];
     }
     static const tq_format formats[] = {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO3T};
@@ -270,7 +271,7 @@ static void test_means(void **state)
     assert_true(plain_on < 1.1 * plain_off);
 
     /* Values, too. Exact attention is about the bias now; so the error is measured against the signal. */
-    for (size_t i = 0; i < N * 2 * DIM; i++) {
+    for (size_t i = 0; i < n * 2 * DIM; i++) {
         t.v[i] += 20 * (i % 2 ? 1.0F : -0.5F);
     }
     desc.k_format = TQ_FORMAT_F16;

@@ -3,9 +3,9 @@
 #include "tensor.h"
 
 static const struct tensor_type types[] = {
-    {0, "F32", 1, 4, LAYOUT_F32},        {1, "F16", 1, 2, LAYOUT_F16},        {2, "Q4_0", 32, 18, LAYOUT_Q4_0},
-    {8, "Q8_0", 32, 34, LAYOUT_Q8_0},    {12, "Q4_K", 256, 144, LAYOUT_Q4_K}, {13, "Q5_K", 256, 176, LAYOUT_Q5_K},
-    {14, "Q6_K", 256, 210, LAYOUT_Q6_K}, {30, "BF16", 1, 2, LAYOUT_BF16},
+    {"F32", 0, LAYOUT_F32, 1, 4},        {"F16", 1, LAYOUT_F16, 1, 2},        {"Q4_0", 2, LAYOUT_Q4_0, 32, 18},
+    {"Q8_0", 8, LAYOUT_Q8_0, 32, 34},    {"Q4_K", 12, LAYOUT_Q4_K, 256, 144}, {"Q5_K", 13, LAYOUT_Q5_K, 256, 176},
+    {"Q6_K", 14, LAYOUT_Q6_K, 256, 210}, {"BF16", 30, LAYOUT_BF16, 1, 2},
 };
 
 const struct tensor_type *tensor_type_find(uint32_t id)

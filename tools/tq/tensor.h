@@ -11,11 +11,11 @@
 
 /* A ggml type: elements come in blocks. */
 struct tensor_type {
-    uint32_t id; /* In GGUF files. */
     const char *name;
+    uint32_t id; /* In GGUF files. */
+    enum tensor_layout layout;
     size_t block;
     size_t block_bytes;
-    enum tensor_layout layout;
 };
 
 /* Null for a type that is not supported. */
