@@ -65,7 +65,7 @@ static inline uint16_t tq_bf16_from_f32(float x)
     const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000U);
     const uint32_t magnitude = bits & 0x7FFFFFFFU;
     const uint32_t rounded = (magnitude + 0x7FFFU + (magnitude >> 16 & 1U)) >> 16;
-    return (uint16_t)(sign | (rounded > TQ_BF16_MAX ? TQ_BF16_MAX : rounded));
+    return (uint16_t)(sign | (rounded > TQ_BF16_MAX ? (uint32_t)TQ_BF16_MAX : rounded));
 }
 
 /* Rows store 16-bit numbers with the low byte first, at any address. */

@@ -8,7 +8,11 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { SKIP = 77, HEADS = 2, Q_HEADS = 8 };
+#if !defined(TQ_TEST_DIM)
+#define TQ_TEST_DIM 128 /* head_dim where it does not matter. */
+#endif
+
+enum { SKIP = 77, HEADS = 2, Q_HEADS = 8, DIM = TQ_TEST_DIM };
 
 static const double LIMIT = 5e-4;
 
@@ -234,8 +238,8 @@ static void formats_agree(void **state)
         {TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_F16, TQ_FORMAT_F16}};
     const struct options plain = {0};
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        for (int means = 0; means < 2; means++) {
-            tq_cache_desc desc = small_desc(128, formats[i][0], formats[i][1]);
+        for (int means = quick() ? (int)i % 2 : 0; means < 2; means += quick() ? 2 : 1) {
+            tq_cache_desc desc = small_desc(DIM, formats[i][0], formats[i][1]);
             desc.flags = means ? 0 : NO_MEANS;
             struct pair pair = open_pair("cuda", &desc);
             printf("  %s %s %s\n", tq_format_name(formats[i][0]), tq_format_name(formats[i][1]), means ? "means" : "");
@@ -257,7 +261,7 @@ static void options_agree(void **state)
                                       {300, 3, 1, Q, 0},
                                       {.flags = OUT}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO3);
+        tq_cache_desc desc = small_desc(DIM, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO3);
         desc.sink_tokens = 4 * (uint32_t)i;
         desc.recent_tokens = i == 1 ? TQ_NO_RECENT_TOKENS : 64 * (uint32_t)i;
         struct pair pair = open_pair("cuda", &desc);
@@ -271,7 +275,7 @@ static void histories_agree(void **state)
 {
     (void)state;
     static const size_t cuts[] = {455, 390, 260, 130, 70, 3, 0};
-    tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO3T, TQ_FORMAT_TURBO4T);
+    tq_cache_desc desc = small_desc(DIM, TQ_FORMAT_TURBO3T, TQ_FORMAT_TURBO4T);
     desc.sink_tokens = 6;
     struct pair pair = open_pair("cuda", &desc);
     struct rng rng = rng_seeded(7);
@@ -280,7 +284,7 @@ static void histories_agree(void **state)
     tq_seq *seqs[2];
     open_seqs(&pair, seqs);
     step_both(&pair, seqs, &in, 0, 460, &plain);
-    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i += quick() ? 3 : 1) {
         tq_seq *forks[2];
         for (int c = 0; c < 2; c++) {
             assert_status(tq_seq_fork(seqs[c], cuts[i], &forks[c]), TQ_OK);
@@ -324,10 +328,10 @@ static void histories_agree(void **state)
 static void appends_agree(void **state)
 {
     (void)state;
-    static const size_t lengths[] = {30, 700, 1, 128, 64, 333, 6000};
-    for (size_t i = 0; i < 4; i++) {
+    const size_t lengths[] = {30, 700, 1, 128, 64, 333, quick() ? 700 : 6000};
+    for (size_t i = 0; i < (quick() ? 2 : 4); i++) {
         const tq_format format = i == 3 ? TQ_FORMAT_TURBO4 : i % 2 ? TQ_FORMAT_TURBO3T : TQ_FORMAT_TURBO3;
-        tq_cache_desc desc = small_desc(128, format, format);
+        tq_cache_desc desc = small_desc(DIM, format, format);
         desc.sink_tokens = 5 * (uint32_t)i;
         desc.recent_tokens = i == 2 ? TQ_NO_RECENT_TOKENS : 64 * (uint32_t)i;
         desc.effort = TQ_EFFORT_FAST;
@@ -360,12 +364,12 @@ static void batches_agree(void **state)
 {
     (void)state;
     enum { SEQS = 70, MOST = 400 };
-    tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
+    tq_cache_desc desc = small_desc(DIM, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
     struct pair pair = open_pair("cuda", &desc);
     struct rng rng = rng_seeded(11);
     struct inputs in = open_inputs(&rng, &desc, MOST);
     tq_seq *seqs[2][SEQS];
-    const size_t floats = (size_t)SEQS * Q_HEADS * 128;
+    const size_t floats = (size_t)SEQS * Q_HEADS * DIM;
     float *out = calloc(2 * floats, sizeof *out);
     float *device_out = device_new(floats * sizeof *out);
     for (size_t i = 0; i < SEQS; i++) {
@@ -384,11 +388,11 @@ static void batches_agree(void **state)
         attention.out = out;
         assert_status(tq_cache_forward_batch(pair.caches[0], seqs[0], n_seqs, 0, &kv, &attention), TQ_OK);
         kv = device_kv(&in, 100, n);
-        attention.q = (const char *)in.q + (size_t)100 * Q_HEADS * 128 * 2;
+        attention.q = (const char *)in.q + (size_t)100 * Q_HEADS * DIM * 2;
         attention.q_dtype = TQ_DTYPE_F16;
         attention.out = device_out;
         assert_status(tq_cache_forward_batch(pair.caches[1], seqs[1], n_seqs, 0, &kv, &attention), TQ_OK);
-        const size_t used = n * Q_HEADS * 128;
+        const size_t used = n * Q_HEADS * DIM;
         device_read(out + floats, device_out, used * sizeof *out);
         assert_agree(out + floats, out, used, "a batch", turn);
         assert_status(tq_cache_forward_batch(pair.caches[1], seqs[1], n_seqs, 0, NULL, &attention),
@@ -439,14 +443,14 @@ static void errors_are_statuses(void **state)
     far.device = 1000;
     assert_status(tq_context_create(&far, &context), TQ_ERR_UNSUPPORTED);
     context = open_backend("cuda");
-    tq_cache_desc desc = small_desc(128, TQ_FORMAT_TURBO8, TQ_FORMAT_TURBO8);
+    tq_cache_desc desc = small_desc(DIM, TQ_FORMAT_TURBO8, TQ_FORMAT_TURBO8);
     assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
-    desc = small_desc(128, TQ_FORMAT_F16, TQ_FORMAT_TURBO4);
+    desc = small_desc(DIM, TQ_FORMAT_F16, TQ_FORMAT_TURBO4);
     assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
-    desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
+    desc = small_desc(DIM, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
     desc.head_dim_v = 64;
     assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
-    desc = small_desc(128, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
+    desc = small_desc(DIM, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
     desc.memory_limit = 1 << 20;
     cache = open_cache(context, &desc);
     tq_seq *seq = open_seq(cache);

@@ -13,7 +13,7 @@
         tq_attend_shape<K, V, TQ_CUDA_DIM, TILES>::SHARED_BYTES;                                                       \
     extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS,                                                    \
                                                  (tq_attend_shape<K, V, TQ_CUDA_DIM, TILES>::BLOCKS))                  \
-        tq_attend_##K##_##V##_##TILES(const __grid_constant__ tq_cuda_attend_args a)                                   \
+        tq_attend_##K##_##V##_##TILES(TQ_ARGS(tq_cuda_attend_args) a)                                                  \
     {                                                                                                                  \
         tq_attend_block<K, V, TQ_CUDA_DIM, TILES>(a);                                                                  \
     }
@@ -22,7 +22,7 @@
 #undef X
 #undef KERNEL
 
-extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge(const __grid_constant__ tq_cuda_attend_args a)
+extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge(TQ_ARGS(tq_cuda_attend_args) a)
 {
     tq_merge_block<TQ_CUDA_DIM>(a);
 }

@@ -79,7 +79,7 @@ template <int K, int V, int DIM, int TILES> TQ_DEVICE void tq_attend_block(const
     constexpr int ROWS = shape::ROWS;
     constexpr int STAGES = shape::STAGES;
     constexpr int PAGES_AHEAD = STAGES / 2;
-    extern __shared__ __align__(128) uint8_t shared[];
+    TQ_DYNAMIC_SHARED(shared);
     __shared__ tq_row_scales scales[8];
     __shared__ float2 weights[TQ_ATTEND_WARPS * ROWS];
     const int warp = threadIdx.x / 32;
@@ -89,9 +89,7 @@ template <int K, int V, int DIM, int TILES> TQ_DEVICE void tq_attend_block(const
     const int row0 = blockIdx.z * ROWS;
     const int n_rows = min(a.n_q_tokens * a.group - row0, ROWS);
     const tq_view view = tq_view_of(a, seq);
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); /* The merge may wait for us on the device. */
-#endif
+    tq_let_next_begin(); /* The merge may wait for us on the device. */
     if ((int)blockIdx.y < a.exact_splits) {
         tq_attend_exact<DIM, ROWS>(a, view, seq, kv_head, row0, n_rows, blockIdx.y, shared);
         return;

@@ -119,8 +119,9 @@ TQ_DEVICE const __half *exact_of(const tq_cuda_decode_args &a, const tq_cuda_ent
                : nullptr;
 }
 
-template <int FORMAT, int DIM> TQ_DEVICE void decode_page(const tq_cuda_decode_args &a, uint8_t *shared)
+template <int FORMAT, int DIM> TQ_DEVICE void decode_page(const tq_cuda_decode_args &a)
 {
+    TQ_DYNAMIC_SHARED(shared);
     decode_memory<DIM> &s = *(decode_memory<DIM> *)shared;
     const int page = a.first / TQ_CUDA_PAGE + blockIdx.x;
     const int head = blockIdx.y;
@@ -168,14 +169,12 @@ template <int FORMAT, int DIM> TQ_DEVICE void decode_page(const tq_cuda_decode_a
 
 } // namespace
 
-extern __shared__ __align__(16) uint8_t tq_decode_shared[];
-
 #define X(FORMAT)                                                                                                      \
     extern "C" __device__ int tq_decode_pages_##FORMAT##_shared = sizeof(decode_memory<TQ_CUDA_DIM>);                  \
     extern "C" __global__ void __launch_bounds__(TQ_DECODE_THREADS)                                                    \
-        tq_decode_pages_##FORMAT(const __grid_constant__ tq_cuda_decode_args a)                                        \
+        tq_decode_pages_##FORMAT(TQ_ARGS(tq_cuda_decode_args) a)                                                       \
     {                                                                                                                  \
-        decode_page<FORMAT, TQ_CUDA_DIM>(a, tq_decode_shared);                                                         \
+        decode_page<FORMAT, TQ_CUDA_DIM>(a);                                                                           \
     }
 X(11)
 X(12)

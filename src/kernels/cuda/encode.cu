@@ -65,8 +65,9 @@ template <int FORMAT, int WARPS> struct encoder<FORMAT, WARPS, true> {
     }
 };
 
-template <int FORMAT> TQ_DEVICE void encode_rows(const tq_cuda_encode_args &a, uint8_t *shared)
+template <int FORMAT> TQ_DEVICE void encode_rows(const tq_cuda_encode_args &a)
 {
+    TQ_DYNAMIC_SHARED(shared);
     constexpr int VECTORS = 4 * TQ_ENCODE_WARPS;
     auto &e = *(encoder<FORMAT, TQ_ENCODE_WARPS> *)shared;
     const int mine = threadIdx.x / TQ_ENCODE_LANES;
@@ -117,8 +118,9 @@ TQ_DEVICE void keep_sinks(const tq_page_tokens &tokens, uint16_t *sinks, int fir
     }
 }
 
-template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a, uint8_t *shared)
+template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a)
 {
+    TQ_DYNAMIC_SHARED(shared);
     constexpr int ROW_BYTES = page_memory<FORMAT>::ROW_BYTES;
     page_memory<FORMAT> &s = *(page_memory<FORMAT> *)shared;
     const auto &page = a.pages[blockIdx.x];
@@ -156,23 +158,21 @@ template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a, u
 
 } // namespace
 
-extern __shared__ __align__(16) uint8_t tq_encode_shared[];
-
 #define X(FORMAT)                                                                                                      \
     extern "C" __device__ int tq_encode_##FORMAT##_shared = sizeof(encoder<FORMAT, TQ_ENCODE_WARPS>);                  \
     extern "C" __global__ void __launch_bounds__(32 * TQ_ENCODE_WARPS)                                                 \
-        tq_encode_##FORMAT(const __grid_constant__ tq_cuda_encode_args a)                                              \
+        tq_encode_##FORMAT(TQ_ARGS(tq_cuda_encode_args) a)                                                             \
     {                                                                                                                  \
-        encode_rows<FORMAT>(a, tq_encode_shared);                                                                      \
+        encode_rows<FORMAT>(a);                                                                                        \
     }
 X(18)
 #define X_PAGES(FORMAT)                                                                                                \
     X(FORMAT)                                                                                                          \
     extern "C" __device__ int tq_encode_pages_##FORMAT##_shared = sizeof(page_memory<FORMAT>);                         \
     extern "C" __global__ void __launch_bounds__(32 * page_memory<FORMAT>::WARPS, 1)                                   \
-        tq_encode_pages_##FORMAT(const __grid_constant__ tq_cuda_pages_args a)                                         \
+        tq_encode_pages_##FORMAT(TQ_ARGS(tq_cuda_pages_args) a)                                                        \
     {                                                                                                                  \
-        encode_pages<FORMAT>(a, tq_encode_shared);                                                                     \
+        encode_pages<FORMAT>(a);                                                                                       \
     }
 X_PAGES(11)
 X_PAGES(12)

@@ -25,9 +25,7 @@ template <int DIM> TQ_DEVICE void tq_merge_block(const tq_cuda_attend_args &a)
     const int used = a.exact_splits + (view.end_page - view.first_page + view.per_split - 1) / view.per_split;
     const float sink = a.sink_logits != nullptr ? a.sink_logits[query.head] * TQ_LOG2E : -INFINITY;
     float top = fmaxf(TQ_NOTHING, sink);
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory"); /* Only the partial sums are the other kernel's. */
-#endif
+    tq_wait_for_last(); /* Only the partial sums are the other kernel's. */
     for (int s = lane; s < used; s += 32) {
         top = fmaxf(top, partials.weights[slot + s].x);
     }

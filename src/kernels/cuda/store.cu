@@ -5,7 +5,7 @@
 #include "kernels/cuda/rows_cuda.h"
 
 /* Grid (sequences * tokens, heads). */
-extern "C" __global__ void __launch_bounds__(128) tq_store_tokens(const __grid_constant__ tq_cuda_store_args a)
+extern "C" __global__ void __launch_bounds__(128) tq_store_tokens(TQ_ARGS(tq_cuda_store_args) a)
 {
     const int seq = blockIdx.x / a.n_tokens;
     const int i = blockIdx.x % a.n_tokens;
@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(128) tq_store_tokens(const __grid_c
     }
 }
 
-extern "C" __global__ void __launch_bounds__(128) tq_patch_tables(const __grid_constant__ tq_cuda_patch_args a)
+extern "C" __global__ void __launch_bounds__(128) tq_patch_tables(TQ_ARGS(tq_cuda_patch_args) a)
 {
     for (int i = threadIdx.x; i < a.n; i += blockDim.x) {
         *a.patches[i].at = a.patches[i].entry;
@@ -43,7 +43,7 @@ TQ_DEVICE uint8_t *record_of(const tq_cuda_rows_args &a)
     return a.records + place * a.place.record_bytes;
 }
 
-extern "C" __global__ void __launch_bounds__(128) tq_rows_to_records(const __grid_constant__ tq_cuda_rows_args a)
+extern "C" __global__ void __launch_bounds__(128) tq_rows_to_records(TQ_ARGS(tq_cuda_rows_args) a)
 {
     uint8_t *record = record_of(a);
     const int64_t rows_at = (int64_t)blockIdx.x * TQ_CUDA_PAGE * tq_row_bytes_of(a.format, a.dim);
@@ -53,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(128) tq_rows_to_records(const __gri
     }
 }
 
-extern "C" __global__ void __launch_bounds__(128) tq_records_to_rows(const __grid_constant__ tq_cuda_rows_args a)
+extern "C" __global__ void __launch_bounds__(128) tq_records_to_rows(TQ_ARGS(tq_cuda_rows_args) a)
 {
     const uint8_t *record = record_of(a);
     const int64_t rows_at = (int64_t)blockIdx.x * TQ_CUDA_PAGE * tq_row_bytes_of(a.format, a.dim);

@@ -14,7 +14,7 @@ namespace shim
 {
 
 constexpr unsigned SIMD_THREADS = 32;
-constexpr unsigned MOST_THREADS = 256;
+constexpr unsigned MOST_THREADS = 512;
 
 /* Which fiber is next. */
 enum class order { forward, reverse, random };
