@@ -35,6 +35,11 @@ typedef struct tq_form {
     const tq_side *v;
 } tq_form;
 
+static inline bool tq_same_form(tq_form a, tq_form b)
+{
+    return a.k == b.k && a.v == b.v;
+}
+
 /* What a page may hold. Exact tokens and sinks: [head][keys: [tokens][dim_k], values: [tokens][dim_v]] as f16 rows. */
 typedef enum tq_block { TQ_BLOCK_EXACT, TQ_BLOCK_ENCODED, TQ_BLOCK_SINKS, TQ_BLOCK_KINDS } tq_block;
 
@@ -56,6 +61,7 @@ typedef struct tq_track {
     uint8_t *on_device;    /* The device's table of pages; null on a host. */
     size_t device_room;    /* Of it, in pages, */
     size_t device_current; /* and how many of its entries are right. */
+    bool device_mixed;     /* Some of those are of pages in another form than the layer's. */
 } tq_track;
 
 struct tq_seq {

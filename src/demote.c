@@ -2,6 +2,7 @@
  *
  * Old tokens with fewer bits. */
 #include "cache.h"
+#include "device.h"
 
 #include <string.h>
 
@@ -38,6 +39,31 @@ static void recode_head(void *arg, size_t head)
                 work->exact + tq_exact_values_at(work->cache, P, head));
 }
 
+/* A page's codes in another form, to `encoded`; on a device by way of the host. */
+static tq_status recode(const tq_cache *cache, const tq_page *page, tq_form form, uint8_t *encoded, uint8_t *exact)
+{
+    recode_work work = {cache, page, form, encoded, exact};
+    if (cache->device == NULL) {
+        tq_run(cache->context, recode_head, &work, cache->desc.n_kv_heads);
+        return TQ_OK;
+    }
+    const tq_allocator *allocator = &cache->context->allocator;
+    tq_page copy;
+    tq_status status = tq_page_to_host(cache, page, &copy);
+    work.page = &copy;
+    work.encoded = tq_allocate(allocator, 1, tq_host_block_bytes(cache, form, TQ_BLOCK_ENCODED));
+    if (status == TQ_OK && work.encoded == NULL) {
+        status = TQ_ERR_OUT_OF_MEMORY;
+    }
+    if (status == TQ_OK) {
+        tq_run(cache->context, recode_head, &work, cache->desc.n_kv_heads);
+        status = tq_device_write_block(cache, form, TQ_BLOCK_ENCODED, work.encoded, encoded);
+    }
+    tq_release(allocator, work.encoded);
+    tq_page_free_copy(cache, &copy);
+    return status;
+}
+
 /* Gives a page another form. The new block is not held against the limit where the old one, which is larger, goes at
  * once; the copy of a shared page is. */
 static tq_status recode_page(tq_cache *cache, tq_page **slot, tq_form form, uint8_t *exact)
@@ -54,9 +80,11 @@ static tq_status recode_page(tq_cache *cache, tq_page **slot, tq_form form, uint
     }
     status = tq_block_allocate(cache, form, TQ_BLOCK_ENCODED, is_shared, &encoded);
     if (status == TQ_OK) {
-        recode_work work = {cache, page, form, encoded, exact};
-        tq_run(cache->context, recode_head, &work, cache->desc.n_kv_heads);
-        tq_block_free(cache, page->form, TQ_BLOCK_ENCODED, page->blocks[TQ_BLOCK_ENCODED]);
+        status = recode(cache, page, form, encoded, exact);
+        tq_block_free(cache, status == TQ_OK ? page->form : form, TQ_BLOCK_ENCODED,
+                      status == TQ_OK ? page->blocks[TQ_BLOCK_ENCODED] : encoded);
+    }
+    if (status == TQ_OK) {
         page->blocks[TQ_BLOCK_ENCODED] = encoded;
         page->form = form;
     }
@@ -93,8 +121,9 @@ static tq_status demote_track(tq_cache *cache, tq_track *track, size_t min_age, 
             continue;
         }
         const tq_form form = smaller(page->form, wanted);
-        if (form.k != page->form.k || form.v != page->form.v) {
+        if (!tq_same_form(form, page->form)) {
             status = recode_page(cache, &track->pages[i], form, exact);
+            tq_track_touch(track, i);
         }
     }
     return status;
@@ -130,8 +159,9 @@ tq_status tq_cache_demote(tq_cache *cache, tq_seq *seq, const tq_tier *tiers, si
         return tq_fail(cache->context, TQ_ERR_INVALID_ARGUMENT,
                        "tq_cache_demote: seq is null or of another cache, or tiers is null");
     }
-    if (cache->device != NULL) {
-        return tq_fail(cache->context, TQ_ERR_UNSUPPORTED, "tq_cache_demote: not yet for caches on devices");
+    if (cache->device != NULL && !cache->device->ops->mixes_forms) {
+        return tq_fail(cache->context, TQ_ERR_UNSUPPORTED,
+                       "tq_cache_demote: this device cannot hold pages of several formats in a layer");
     }
     for (size_t i = 0; status == TQ_OK && i < n_tiers; i++) {
         tq_form form;
@@ -144,7 +174,7 @@ tq_status tq_cache_demote(tq_cache *cache, tq_seq *seq, const tq_tier *tiers, si
         return status;
     }
     uint8_t *exact =
-        tq_allocate(&cache->context->allocator, 1, tq_block_bytes(cache, cache->layers[0], TQ_BLOCK_EXACT));
+        tq_allocate(&cache->context->allocator, 1, tq_host_block_bytes(cache, cache->layers[0], TQ_BLOCK_EXACT));
     status = exact == NULL ? TQ_ERR_OUT_OF_MEMORY : TQ_OK;
     for (size_t i = 0; status == TQ_OK && i < n_tiers; i++) {
         const size_t max_age = i + 1 < n_tiers ? tiers[i + 1].min_age : SIZE_MAX;
@@ -157,6 +187,7 @@ tq_status tq_cache_demote(tq_cache *cache, tq_seq *seq, const tq_tier *tiers, si
     tq_release(&cache->context->allocator, exact);
     return status == TQ_OK ? TQ_OK
                            : tq_fail(cache->context, status,
-                                     status == TQ_ERR_CAPACITY ? "tq_cache_demote: memory_limit has been reached"
-                                                               : "tq_cache_demote: out of memory");
+                                     status == TQ_ERR_CAPACITY  ? "tq_cache_demote: memory_limit has been reached"
+                                     : status == TQ_ERR_BACKEND ? "tq_cache_demote: the device failed"
+                                                                : "tq_cache_demote: out of memory");
 }

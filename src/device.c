@@ -109,11 +109,16 @@ size_t tq_device_first_exact(const tq_cache *cache, const tq_track *track, size_
 
 void tq_device_copy_page(const tq_device_step *step, const tq_page *page)
 {
-    const size_t row = (size_t)2 * step->cache->desc.head_dim_k;
-    for (size_t i = 0; i < 2 * (size_t)step->cache->desc.n_kv_heads; i++) {
-        const size_t at = (i * TQ_PAGE_TOKENS + page->exact_from) * row;
-        step->cache->device->ops->copy(step->cache->device, step->cache, page->blocks[TQ_BLOCK_ENCODED] + at,
-                                       page->blocks[TQ_BLOCK_EXACT] + at, (TQ_PAGE_TOKENS - page->exact_from) * row);
+    tq_cache *cache = step->cache;
+    const size_t first = page->exact_from;
+    for (size_t head = 0; head < cache->desc.n_kv_heads; head++) {
+        const size_t rows[2] = {(size_t)2 * cache->desc.head_dim_k, (size_t)2 * cache->desc.head_dim_v};
+        const size_t at[2] = {tq_exact_keys_at(cache, TQ_PAGE_TOKENS, head) + first * rows[0],
+                              tq_exact_values_at(cache, TQ_PAGE_TOKENS, head) + first * rows[1]};
+        for (int i = 0; i < 2; i++) {
+            cache->device->ops->copy(cache->device, cache, page->blocks[TQ_BLOCK_ENCODED] + at[i],
+                                     page->blocks[TQ_BLOCK_EXACT] + at[i], (TQ_PAGE_TOKENS - first) * rows[i]);
+        }
     }
 }
 

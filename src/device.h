@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 enum {
-    TQ_DEVICE_ENTRY = 16,   /* Bytes of an entry in a device's table of pages. */
+    TQ_DEVICE_ENTRY = 24,   /* Bytes of an entry in a device's table of pages, at most. */
     TQ_DEVICE_TOGETHER = 64 /* Sequences of a step, at most. */
 };
 
@@ -32,6 +32,9 @@ typedef struct tq_device_ops {
     /* What a cache needs beside its blocks, in cache->on_device; TQ_ERR_UNSUPPORTED if it cannot be there. */
     tq_status (*cache_open)(tq_device *device, tq_cache *cache);
     void (*cache_close)(tq_device *device, tq_cache *cache);
+
+    /* Pages of one track may be of different forms. */
+    bool mixes_forms;
 
     /* What a form needs; what it makes is in on_device of its sides. */
     tq_status (*form_open)(tq_device *device, tq_side *k, tq_side *v);
@@ -58,8 +61,8 @@ typedef struct tq_device_ops {
     void (*rows_to_record)(tq_form form, bool values, const uint8_t *rows, uint8_t *record);
     size_t (*mean_at)(tq_form form, bool values);
 
-    /* Encodes tokens [exact_from, 64) of a page for each track (null: none), as tq_page_encode does; a page with room
-     * for sinks keeps them. */
+    /* Encodes tokens [exact_from, 64) of a page for each track (null: none), as tq_page_encode does, in the page's
+     * form; a page with room for sinks keeps them. */
     void (*encode)(tq_device *device, const tq_device_step *step, tq_page *const *pages);
 
     /* Encodes whole pages of the step's only track, up to TQ_DEVICE_TOGETHER, straight from kv: their tokens are first,
@@ -120,10 +123,15 @@ size_t tq_device_first_exact(const tq_cache *cache, const tq_track *track, size_
 /* Encodes an f16 page, by copying its exact tokens. */
 void tq_device_copy_page(const tq_device_step *step, const tq_page *page);
 
-/* A layer without codes: its encoded pages hold f16 rows, and are read as exact ones. */
+static inline bool tq_side_is_half(const tq_side *side)
+{
+    return side->codec->family == TQ_FAMILY_HALF;
+}
+
+/* No codes: encoded pages hold f16 rows, and are read as exact ones. */
 static inline bool tq_form_is_half(tq_form form)
 {
-    return form.k->codec->family == TQ_FAMILY_HALF;
+    return tq_side_is_half(form.k) && tq_side_is_half(form.v);
 }
 
 /* True if what callers pass, and blocks, are where the host can read them. */

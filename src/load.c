@@ -292,8 +292,9 @@ static tq_status read_section(tq_source *source, tq_cache *cache, const layer_en
         track->pages[begin / P] = page;
         track->n_tokens = begin + live;
         status = read_page(source, cache, begin / P, live, page);
-        if (status == TQ_OK && cache->device != NULL && !has_form(page, entry->formats)) {
-            status = TQ_ERR_UNSUPPORTED; /* A launch reads all pages in one form. */
+        if (status == TQ_OK && cache->device != NULL && !cache->device->ops->mixes_forms &&
+            !has_form(page, entry->formats)) {
+            status = TQ_ERR_UNSUPPORTED;
         }
     }
     if (status == TQ_OK && (!tq_source_checksum(source) || source->bytes - start != entry->section_bytes)) {
@@ -349,7 +350,7 @@ static const char *sentence_for(tq_status status)
     case TQ_ERR_CORRUPT:
         return "tq_cache_load: the data ends early, a checksum is wrong, or it holds what no encoder writes";
     case TQ_ERR_UNSUPPORTED:
-        return "tq_cache_load: a device cannot hold pages of several formats in a layer";
+        return "tq_cache_load: this device cannot hold pages of several formats in a layer";
     case TQ_ERR_CAPACITY:
         return "tq_cache_load: memory_limit has been reached";
     default:

@@ -13,7 +13,7 @@ static void side_to_host(const tq_device_ops *ops, tq_form form, bool values, co
                          uint8_t *host)
 {
     const tq_side *side = values ? form.v : form.k;
-    const bool half = side->codec->family == TQ_FAMILY_HALF;
+    const bool half = tq_side_is_half(side);
     if (!half) {
         ops->rows_from_record(form, values, record, rows);
     }
@@ -28,7 +28,7 @@ static void side_from_host(const tq_device_ops *ops, tq_form form, bool values, 
                            uint8_t *record)
 {
     const tq_side *side = values ? form.v : form.k;
-    const bool half = side->codec->family == TQ_FAMILY_HALF;
+    const bool half = tq_side_is_half(side);
     side->codec->context->kernels.page_read(&side->codec->code, side->kind, host + side->rows_at, 0, P,
                                             half ? record : rows);
     if (!half) {
@@ -43,7 +43,7 @@ static void side_from_host(const tq_device_ops *ops, tq_form form, bool values, 
 static uint8_t *record_of(tq_form form, bool values, size_t head, uint8_t *block)
 {
     uint8_t *record = block + head * (form.k->device_bytes + form.v->device_bytes);
-    return values && form.v->codec->family == TQ_FAMILY_HALF ? record + form.k->device_bytes : record;
+    return values && tq_side_is_half(form.v) ? record + form.k->device_bytes : record;
 }
 
 tq_status tq_device_read_block(const tq_cache *cache, tq_form form, tq_block kind, const uint8_t *block, uint8_t *host)

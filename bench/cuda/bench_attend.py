@@ -120,7 +120,7 @@ def packed_caller(f, dim, group, batch, heads, ctx, means, window, n_buffers, q,
     chunks = [(s, min(MOST_SEQS, batch - s)) for s in range(0, batch, MOST_SEQS)]
     calls, parts, tables = [], None, []
     for pages in keep[key]:
-        table = torch.zeros(batch, pages_each + 1, 2, dtype=torch.int64)
+        table = torch.zeros(batch, pages_each + 1, 3, dtype=torch.int64)
         table[:, :pages_each, 0] = pages.data_ptr() + torch.randperm(batch * pages_each).view(batch, -1) * heads * size
         for s in range(batch):
             for i in range(window + 1):

@@ -59,7 +59,7 @@ class Case:
         slots = window + 2
         self.exact = torch.randn(n * slots, heads, 2, PAGE, dim, device="cuda").half()
         self.sink_pool = torch.randn(n, heads, 2, max(sinks, 1), dim, device="cuda").half() if sinks else None
-        self.table = torch.zeros(n, most // PAGE + 1, 2, dtype=torch.int64)
+        self.table = torch.zeros(n, most // PAGE + 1, 3, dtype=torch.int64)
         self.slot_of = torch.zeros(n, most // PAGE + 1, dtype=torch.int64)
         at = 0
         for s, count in enumerate(self.pages_of):

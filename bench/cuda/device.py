@@ -30,17 +30,17 @@ class View(ctypes.Structure):
 
 class AttendArgs(ctypes.Structure):
     _fields_ = (
-        [(n, I) for n in "n_seqs n_kv_heads group n_q_tokens dim k_mean v_mean sink_tokens sliding_window".split()]
-        + [("scale", F), ("soft_cap", F), ("n_splits", I), ("exact_splits", I), ("only_loads", I), ("q_dtype", I), ("q_rotated", I), ("out_rotated", I)]
+        [(n, I) for n in "n_seqs n_kv_heads group n_q_tokens dim_k dim_v k_mean v_mean sink_tokens sliding_window".split()]
+        + [("scale", F), ("soft_cap", F), ("n_splits", I), ("exact_splits", I), ("is_general", I), ("only_loads", I), ("q_dtype", I), ("q_rotated", I), ("out_rotated", I)]
         + [("k_rotation", Rotation), ("v_rotation", Rotation), ("k_table", Table), ("v_table", Table), ("q", P)]
         + [("q_token_stride", L), ("q_head_stride", L), ("out", P), ("out_token_stride", L), ("out_head_stride", L)]
-        + [("lse", P), ("sink_logits", P), ("partials", P), ("views", View * MOST_SEQS)]
+        + [("lse", P), ("sink_logits", P), ("partials", P), ("levels", P * 16), ("views", View * MOST_SEQS)]
     )
 
 
 class Code(ctypes.Structure):
     _fields_ = (
-        [("scale_mode", I), ("n_gains", I), ("centroids", P), ("thresholds", P), ("gains", F * 9), ("step", F)]
+        [("scale_mode", I), ("n_gains", I), ("centroids", P), ("thresholds", P), ("levels", P), ("gains", F * 9), ("step", F)]
         + [("k", ctypes.c_int8 * 32), ("target", ctypes.c_int16 * 32), ("rotation", Rotation)]
     )
 
@@ -118,7 +118,7 @@ def place_of(kc, vc, k_mean, v_mean, values):
 
 def base_args(kc, vc, n_seqs, heads, group, n_q, k_mean, v_mean, scale):
     a = AttendArgs()
-    a.n_seqs, a.n_kv_heads, a.group, a.n_q_tokens, a.dim = n_seqs, heads, group, n_q, kc.dim
+    a.n_seqs, a.n_kv_heads, a.group, a.n_q_tokens, a.dim_k, a.dim_v = n_seqs, heads, group, n_q, kc.dim, vc.dim
     a.k_mean, a.v_mean, a.scale, a.exact_splits = int(k_mean), int(v_mean), scale, 1
     a.k_rotation, a.v_rotation, a.k_table, a.v_table = kc.rotation, vc.rotation, kc.table, vc.table
     return a
@@ -141,7 +141,7 @@ def plan_splits(a, pages, bytes_of_all, n_sms=132):
 
 
 def partial_floats(a):
-    return a.n_seqs * a.n_kv_heads * a.n_q_tokens * a.group * (a.exact_splits + a.n_splits) * (a.dim + 2)
+    return a.n_seqs * a.n_kv_heads * a.n_q_tokens * a.group * (a.exact_splits + a.n_splits) * (a.dim_v + 2)
 
 
 def attend(a, kf, vf):
@@ -149,8 +149,8 @@ def attend(a, kf, vf):
     tiles = 1 if rows <= 4 else 2
     tracks = a.n_seqs * a.n_kv_heads
     grid = (tracks, a.exact_splits + a.n_splits, (rows + 4 * tiles - 1) // (4 * tiles))
-    launch(a.dim, f"tq_attend_{kf}_{vf}_{tiles}", True, grid, a)
-    launch(a.dim, "tq_merge", False, (tracks * rows, 1, 1), a, overlap=True)
+    launch(a.dim_v, f"tq_attend_{kf}_{vf}_{tiles}", True, grid, a)
+    launch(a.dim_v, "tq_merge", False, (tracks * rows, 1, 1), a, overlap=True)
 
 
 def relative(x, reference):

@@ -108,11 +108,7 @@ EXPORT void harness_tables(int format, int dim, tq_cuda_table *table, tq_cuda_co
 EXPORT void harness_place(int k_format, int v_format, int dim, int k_mean, int v_mean, int values,
                           tq_cuda_side_place *place)
 {
-    const tq_cuda_record r = tq_cuda_record_of(k_format, v_format, dim, k_mean != 0, v_mean != 0);
-    const tq_cuda_side_place keys = {r.k_words, r.k_scales, k_mean ? r.mean : -1, r.stage_bytes[0], r.bytes, 0};
-    const tq_cuda_side_place all_values = {r.v_words,        r.v_scales, v_mean ? r.stage_bytes[0] + r.mean : -1,
-                                           r.stage_bytes[0], r.bytes,    1};
-    *place = values ? all_values : keys;
+    *place = tq_cuda_find_side(k_format, v_format, dim, dim, k_mean != 0, v_mean != 0, values != 0);
 }
 
 EXPORT int harness_row_bytes(int format, int dim)

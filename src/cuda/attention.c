@@ -4,18 +4,14 @@
 #include "cuda/cuda.h"
 #include "kernels/cuda/layout_cuda.h"
 
-enum { P = TQ_PAGE_TOKENS, LEAST_PAGES = 4, BLOCKS_OF_SM = 4, EXACT_OF_SPLIT = 256 };
+enum { P = TQ_PAGE_TOKENS, LEAST_PAGES = 4, BLOCKS_OF_SM = 4, EXACT_OF_SPLIT = 256, GENERAL_ROWS = 8 };
 
 static const unsigned THREADS = 128;
 
 tq_cuda_view tq_cuda_view_of(const tq_device_step *step, const tq_track *track, size_t n_queries)
 {
-    tq_cuda_view view = {(const tq_cuda_entry *)track->on_device, NULL, (int32_t)track->n_tokens, 0};
-    if (!tq_form_is_half(step->form)) { /* Encoded pages of f16 are read as exact ones. */
-        view.n_encoded = (int32_t)tq_device_first_exact(step->cache, track, n_queries);
-        view.sinks = track->pages[0]->blocks[TQ_BLOCK_SINKS];
-    }
-    return view;
+    return (tq_cuda_view){(const tq_cuda_entry *)track->on_device, track->pages[0]->blocks[TQ_BLOCK_SINKS],
+                          (int32_t)track->n_tokens, (int32_t)tq_device_first_exact(step->cache, track, n_queries)};
 }
 
 static size_t clamp(size_t x, size_t low, size_t high)
@@ -48,11 +44,26 @@ static void plan_splits(const tq_cuda_device *device, const tq_device_step *step
     args->exact_splits = (int)clamp(wave, 1, (exact + EXACT_OF_SPLIT - 1) / EXACT_OF_SPLIT);
 }
 
+/* The general kernel's splits; of the stages of the longest sequence it takes four at least. */
+static void plan_general_splits(const tq_cuda_device *device, tq_cuda_attend_args *args)
+{
+    const size_t rows = (size_t)args->n_q_tokens * (size_t)args->group;
+    const size_t tracks = (size_t)args->n_seqs * (size_t)args->n_kv_heads * ((rows + GENERAL_ROWS - 1) / GENERAL_ROWS);
+    const size_t wave = (size_t)BLOCKS_OF_SM * (size_t)device->n_sms / tracks;
+    size_t most = 0;
+    for (int i = 0; i < args->n_seqs; i++) {
+        most = (size_t)args->views[i].n_tokens > most ? (size_t)args->views[i].n_tokens : most;
+    }
+    args->exact_splits = (int)clamp(wave, 1, (most + 2 * P - 1) / (2 * P));
+    args->n_splits = 1; /* Of no tokens. */
+}
+
 static tq_status reserve_partials(const tq_device_step *step, tq_cuda_attend_args *args)
 {
     tq_cuda_cache *own = step->cache->on_device;
     const size_t floats = (size_t)args->n_seqs * (size_t)args->n_kv_heads * (size_t)args->n_q_tokens *
-                          (size_t)args->group * (size_t)(args->exact_splits + args->n_splits) * (size_t)(args->dim + 2);
+                          (size_t)args->group * (size_t)(args->exact_splits + args->n_splits) *
+                          (size_t)(args->dim_v + 2);
     if (floats > own->partial_floats) { /* What it replaces may be in use: it is freed with the cache. */
         const tq_slab *slab;
         const tq_status status = tq_pool_keep(step->cache, 2 * floats * sizeof(float), &slab);
@@ -68,24 +79,49 @@ static tq_status reserve_partials(const tq_device_step *step, tq_cuda_attend_arg
 
 static tq_status launch(tq_cuda_device *device, const tq_device_step *step, tq_cuda_attend_args *args)
 {
-    const tq_cuda_module *module = ((tq_cuda_cache *)step->cache->on_device)->module;
-    plan_splits(device, step, args);
+    const tq_cuda_cache *cache = step->cache->on_device;
+    const unsigned rows = (unsigned)args->n_q_tokens * (unsigned)args->group;
+    const int tiles = rows <= 4 ? 1 : 2;
+    const unsigned rows_of_block = args->is_general ? GENERAL_ROWS : 4 * (unsigned)tiles;
+    const unsigned tracks = (unsigned)args->n_seqs * (unsigned)args->n_kv_heads;
+    const tq_cuda_kernel *kernel = args->is_general ? &cache->modules[args->dim_v > args->dim_k]->general
+                                                    : tq_cuda_attention_of(cache, step->form, tiles);
+    if (args->is_general) {
+        plan_general_splits(device, args);
+    } else {
+        plan_splits(device, step, args);
+    }
     const tq_status status = reserve_partials(step, args);
     if (status != TQ_OK) {
         return status;
     }
-    const unsigned rows = (unsigned)args->n_q_tokens * (unsigned)args->group;
-    const unsigned tiles = rows <= 4 ? 1 : 2;
-    const size_t k = tq_format_index(tq_cuda_kernel_format(step->form.k));
-    const size_t v = tq_format_index(tq_cuda_kernel_format(step->form.v));
-    const tq_cuda_kernel *kernel = &module->attend[k][v][tiles - 1];
-    const unsigned tracks = (unsigned)args->n_seqs * (unsigned)args->n_kv_heads;
-    const unsigned grid[3] = {tracks, (unsigned)(args->exact_splits + args->n_splits),
-                              (rows + 4 * tiles - 1) / (4 * tiles)};
+    const unsigned grid[3] = {tracks, (unsigned)(args->exact_splits + (args->is_general ? 0 : args->n_splits)),
+                              (rows + rows_of_block - 1) / rows_of_block};
     const unsigned merge_grid[3] = {tracks * rows, 1, 1};
     tq_cuda_run(device, kernel, grid, THREADS, step->stream, args, false);
-    tq_cuda_run(device, &module->merge, merge_grid, THREADS, step->stream, args, true);
+    tq_cuda_run(device, &cache->modules[1]->merge, merge_grid, THREADS, step->stream, args, true);
     return TQ_OK;
+}
+
+/* What the kernels need of the codecs: of the form's alone, or of all that pages can be in. */
+static void describe_sides(const tq_device_step *step, tq_cuda_attend_args *args)
+{
+    const tq_side *all[2] = {step->cache->k_sides, step->cache->v_sides};
+    for (int values = 0; values < 2; values++) {
+        tq_cuda_rotation *rotation = values ? &args->v_rotation : &args->k_rotation;
+        for (size_t i = 0; i < TQ_FORMATS; i++) {
+            const tq_cuda_side *side = all[values][i].on_device;
+            if (side != NULL) {
+                const tq_format format = all[values][i].codec->desc.format;
+                *rotation = side->code.rotation; /* The same in all formats. */
+                args->levels[values][tq_cuda_code_index(format)] = side->code.levels;
+            }
+        }
+    }
+    if (!args->is_general && !tq_form_is_half(step->form)) {
+        args->k_table = ((const tq_cuda_side *)step->form.k->on_device)->table;
+        args->v_table = ((const tq_cuda_side *)step->form.v->on_device)->table;
+    }
 }
 
 /* What does not depend on the sequences; `token` is the first query's. */
@@ -97,9 +133,10 @@ static tq_cuda_attend_args describe(const tq_device_step *step, const tq_attenti
     tq_cuda_attend_args args = {.n_kv_heads = (int)desc->n_kv_heads,
                                 .group = (int)(attention->n_q_heads / desc->n_kv_heads),
                                 .n_q_tokens = (int)n_tokens,
-                                .dim = (int)desc->head_dim_k,
-                                .k_mean = step->form.k->has_mean,
-                                .v_mean = step->form.v->has_mean,
+                                .dim_k = (int)desc->head_dim_k,
+                                .dim_v = (int)desc->head_dim_v,
+                                .k_mean = (desc->flags & TQ_CACHE_NO_K_MEANS) == 0,
+                                .v_mean = (desc->flags & TQ_CACHE_NO_V_MEANS) == 0,
                                 .sink_tokens = (int)desc->sink_tokens,
                                 .sliding_window =
                                     attention->sliding_window > INT32_MAX ? 0 : (int)attention->sliding_window,
@@ -116,14 +153,11 @@ static tq_cuda_attend_args describe(const tq_device_step *step, const tq_attenti
                                 .out_head_stride = (int64_t)attention->out_head_stride,
                                 .lse = attention->lse == NULL ? NULL : attention->lse + token * attention->n_q_heads,
                                 .sink_logits = attention->sink_logits};
-    if (!tq_form_is_half(step->form)) {
-        const tq_cuda_side *k = step->form.k->on_device;
-        const tq_cuda_side *v = step->form.v->on_device;
-        args.k_rotation = k->code.rotation;
-        args.v_rotation = v->code.rotation;
-        args.k_table = k->table;
-        args.v_table = v->table;
+    args.is_general = tq_cuda_attention_of(step->cache->on_device, step->form, 1) == NULL;
+    for (size_t i = 0; i < step->n_tracks; i++) {
+        args.is_general = args.is_general || step->tracks[i]->device_mixed;
     }
+    describe_sides(step, &args);
     return args;
 }
 
@@ -140,6 +174,10 @@ tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_a
         args.n_seqs = (int)n;
         for (size_t i = 0; i < n; i++) {
             args.views[i] = tq_cuda_view_of(step, step->tracks[from + i], n_tokens);
+            if (tq_form_is_half(step->form) && !args.is_general) { /* All are read as exact ones. */
+                args.views[i].n_encoded = 0;
+                args.views[i].sinks = NULL;
+            }
         }
         status = launch(device, step, &args);
     }

@@ -27,7 +27,7 @@ typedef struct tq_cuda_kernel {
 /* The kernels of one head_dim; those that take formats are found when a form first needs them. */
 typedef struct tq_cuda_module {
     void *module; /* Null: not loaded. */
-    tq_cuda_kernel store, patch, merge;
+    tq_cuda_kernel store, patch, general, merge;
     tq_cuda_kernel encode_pages[TQ_FORMATS];
     tq_cuda_kernel decode_pages[TQ_FORMATS];
     tq_cuda_kernel attend[TQ_FORMATS][TQ_FORMATS][2];
@@ -52,7 +52,7 @@ typedef struct tq_cuda_side {
 } tq_cuda_side;
 
 typedef struct tq_cuda_cache {
-    tq_cuda_module *module;
+    tq_cuda_module *modules[2]; /* Of the head_dim of keys, of values. */
     float *partials;
     size_t partial_floats;
 } tq_cuda_cache;
@@ -85,8 +85,11 @@ tq_status tq_cuda_load(tq_cuda_device *device, size_t dim, tq_cuda_module **modu
 /* A kernel by its name, with a number of bytes of shared memory; TQ_ERR_UNSUPPORTED if there is none. */
 tq_status tq_cuda_find(tq_cuda_device *device, const tq_cuda_module *module, const char *name, tq_cuda_kernel *kernel);
 
-/* The kernels of a form in place; TQ_ERR_UNSUPPORTED if the library was built without them. */
-tq_status tq_cuda_find_kernels(tq_cuda_device *device, tq_cuda_module *module, tq_format k, tq_format v);
+/* The kernels that encode and decode a format in place; TQ_ERR_UNSUPPORTED if the library was built without them. */
+tq_status tq_cuda_find_codec(tq_cuda_device *device, tq_cuda_module *module, tq_format format);
+
+/* Those that attend to a form alone, if there are any: else it is the general one's. */
+tq_status tq_cuda_find_attention(tq_cuda_device *device, tq_cuda_module *module, tq_format k, tq_format v);
 
 void tq_cuda_unload(tq_cuda_device *device);
 
@@ -114,10 +117,15 @@ size_t tq_cuda_side_size(tq_format format, size_t dim, bool has_mean);
 /* Where the keys or values of a form lie in its records. */
 tq_cuda_side_place tq_cuda_place_of_side(tq_form form, bool values);
 
-/* The format whose kernels serve a side: without codes, any will do for the exact tokens. */
-static inline tq_format tq_cuda_kernel_format(const tq_side *side)
+/* The attention kernel of a form, for 4 query rows or for 8; null if it has none. Without codes, any will do for the
+ * exact tokens. */
+static inline const tq_cuda_kernel *tq_cuda_attention_of(const tq_cuda_cache *cache, tq_form form, int tiles)
 {
-    return side->codec->family == TQ_FAMILY_HALF ? TQ_FORMAT_TURBO4 : side->codec->desc.format;
+    const bool half = tq_form_is_half(form);
+    const size_t k = tq_format_index(half ? TQ_FORMAT_TURBO4 : form.k->codec->desc.format);
+    const size_t v = tq_format_index(half ? TQ_FORMAT_TURBO4 : form.v->codec->desc.format);
+    const tq_cuda_kernel *kernel = &cache->modules[0]->attend[k][v][tiles - 1];
+    return cache->modules[0] == cache->modules[1] && kernel->function != NULL ? kernel : NULL;
 }
 
 /* --- records.c -----------------------------------------------------------------------------------------------------
@@ -139,7 +147,7 @@ tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_a
 
 void tq_cuda_decode(tq_device *base, const tq_device_step *step, size_t first, const tq_kv_out *kv);
 
-/* What the newest n_queries tokens of a track see. */
+/* What the newest n_queries tokens of a track see: encoded pages in their forms. */
 tq_cuda_view tq_cuda_view_of(const tq_device_step *step, const tq_track *track, size_t n_queries);
 
 /* Brings the tables of all tracks up to date. */

@@ -51,15 +51,15 @@ void tq_cuda_upload(tq_device *base, const tq_cache *cache, uint8_t *to, const v
 tq_status tq_cuda_cache_open(tq_device *base, tq_cache *cache)
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
-    if (cache->desc.head_dim_k != cache->desc.head_dim_v) {
-        return tq_fail(base->context, TQ_ERR_UNSUPPORTED, "cuda: keys and values must have the same head_dim");
-    }
     tq_cuda_cache *own = tq_allocate(&base->context->allocator, 1, sizeof *own);
     if (own == NULL) {
         return tq_fail(base->context, TQ_ERR_OUT_OF_MEMORY, "cuda: out of memory");
     }
     const bool entered = tq_cuda_enter(device);
-    const tq_status status = tq_cuda_load(device, cache->desc.head_dim_k, &own->module);
+    tq_status status = tq_cuda_load(device, cache->desc.head_dim_k, &own->modules[0]);
+    if (status == TQ_OK) {
+        status = tq_cuda_load(device, cache->desc.head_dim_v, &own->modules[1]);
+    }
     tq_cuda_leave(device, entered);
     if (status != TQ_OK) {
         tq_release(&base->context->allocator, own);

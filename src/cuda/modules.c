@@ -40,6 +40,7 @@ static tq_status load_module(tq_cuda_device *device, const tq_cuda_image *image,
     }
     error = error == 0 ? find_kernel(device, loaded, "tq_store_tokens", false, &module->store) : error;
     error = error == 0 ? find_kernel(device, loaded, "tq_patch_tables", false, &module->patch) : error;
+    error = error == 0 ? find_kernel(device, loaded, "tq_attend_general", true, &module->general) : error;
     error = error == 0 ? find_kernel(device, loaded, "tq_merge", false, &module->merge) : error;
     if (error != 0 && loaded != NULL) {
         device->driver.module_unload(loaded);
@@ -80,32 +81,35 @@ tq_status tq_cuda_find(tq_cuda_device *device, const tq_cuda_module *module, con
     if (error == TQ_CUDA_NOT_FOUND) {
         return tq_fail(device->base.context, TQ_ERR_UNSUPPORTED,
                        kernel->shared_bytes > (unsigned)device->most_shared
-                           ? "cuda: the device has too little shared memory for this head_dim in these formats"
-                           : "cuda: the library was built without kernels for these formats of keys and values");
+                           ? "cuda: the device has too little shared memory for this head_dim in this format"
+                           : "cuda: the library was built without kernels for this format");
     }
     return tq_cuda_check(device, error, "finding a kernel");
 }
 
-tq_status tq_cuda_find_kernels(tq_cuda_device *device, tq_cuda_module *module, tq_format k, tq_format v)
+tq_status tq_cuda_find_codec(tq_cuda_device *device, tq_cuda_module *module, tq_format format)
 {
     char name[64];
-    const size_t k_index = tq_format_index(k);
-    const size_t v_index = tq_format_index(v);
-    tq_status status = TQ_OK;
-    for (int tiles = 1; status == TQ_OK && tiles <= 2; tiles++) {
-        snprintf(name, sizeof name, "tq_attend_%d_%d_%d", (int)k, (int)v, tiles);
-        status = tq_cuda_find(device, module, name, &module->attend[k_index][v_index][tiles - 1]);
-    }
-    const tq_format formats[2] = {k, v};
-    for (int i = 0; status == TQ_OK && i < 2; i++) {
-        snprintf(name, sizeof name, "tq_encode_pages_%d", (int)formats[i]);
-        status = tq_cuda_find(device, module, name, &module->encode_pages[tq_format_index(formats[i])]);
-        snprintf(name, sizeof name, "tq_decode_pages_%d", (int)formats[i]);
-        if (status == TQ_OK) {
-            status = tq_cuda_find(device, module, name, &module->decode_pages[tq_format_index(formats[i])]);
-        }
+    const size_t index = tq_format_index(format);
+    snprintf(name, sizeof name, "tq_encode_pages_%d", (int)format);
+    tq_status status = tq_cuda_find(device, module, name, &module->encode_pages[index]);
+    if (status == TQ_OK) {
+        snprintf(name, sizeof name, "tq_decode_pages_%d", (int)format);
+        status = tq_cuda_find(device, module, name, &module->decode_pages[index]);
     }
     return status;
+}
+
+tq_status tq_cuda_find_attention(tq_cuda_device *device, tq_cuda_module *module, tq_format k, tq_format v)
+{
+    char name[64];
+    int error = 0;
+    for (int tiles = 1; error == 0 && tiles <= 2; tiles++) {
+        tq_cuda_kernel *kernel = &module->attend[tq_format_index(k)][tq_format_index(v)][tiles - 1];
+        snprintf(name, sizeof name, "tq_attend_%d_%d_%d", (int)k, (int)v, tiles);
+        error = kernel->function == NULL ? find_kernel(device, module->module, name, true, kernel) : 0;
+    }
+    return error == TQ_CUDA_NOT_FOUND ? TQ_OK : tq_cuda_check(device, error, "finding a kernel");
 }
 
 void tq_cuda_run(tq_cuda_device *device, const tq_cuda_kernel *kernel, const unsigned grid[3], unsigned threads,

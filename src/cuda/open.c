@@ -86,6 +86,7 @@ static const tq_device_ops OPS = {
     .close = close_device,
     .cache_open = tq_cuda_cache_open,
     .cache_close = tq_cuda_cache_close,
+    .mixes_forms = true,
     .form_open = tq_cuda_form_open,
     .side_close = tq_cuda_side_close,
     .owns = owns,

@@ -7,22 +7,17 @@
 
 #include <string.h>
 
-enum { FLOATS = 1024 + 36 * 36 + 2 * 16 }; /* Signs, Paley's matrix, levels, thresholds. */
+enum { FLOATS = 1024 + 36 * 36 + 2 * 256 }; /* Signs, Paley's matrix, levels, thresholds. */
 
 size_t tq_cuda_side_size(tq_format format, size_t dim, bool has_mean)
 {
-    return format == TQ_FORMAT_F16 ? TQ_PAGE_TOKENS * 2 * dim : (size_t)tq_cuda_side_bytes(format, (int)dim, has_mean);
+    return (size_t)tq_cuda_side_bytes(format, (int)dim, has_mean);
 }
 
 tq_cuda_side_place tq_cuda_place_of_side(tq_form form, bool values)
 {
-    const tq_cuda_record r = tq_cuda_record_of(form.k->codec->desc.format, form.v->codec->desc.format,
-                                               (int)form.k->codec->code.dim, form.k->has_mean, form.v->has_mean);
-    const tq_cuda_side_place keys = {r.k_words,        r.k_scales, form.k->has_mean ? r.mean : -1,
-                                     r.stage_bytes[0], r.bytes,    0};
-    const tq_cuda_side_place all_values = {
-        r.v_words, r.v_scales, form.v->has_mean ? r.stage_bytes[0] + r.mean : -1, r.stage_bytes[0], r.bytes, 1};
-    return values ? all_values : keys;
+    return tq_cuda_find_side(form.k->codec->desc.format, form.v->codec->desc.format, (int)form.k->codec->code.dim,
+                             (int)form.v->codec->code.dim, form.k->has_mean, form.v->has_mean, values);
 }
 
 /* Copies floats behind those that are there; their address on the device, null for none. */
@@ -41,7 +36,8 @@ static void describe(const tq_codec *codec, tq_cuda_side *side, float *floats)
 {
     const tq_code *code = &codec->code;
     const tq_rotation_plan *rotation = &codec->rotation;
-    const size_t levels = (size_t)1 << code->bits;
+    const size_t n_levels = (size_t)1 << code->bits;
+    float levels[32]; /* Of a trellis code. */
     size_t n = 0;
     side->code.scale_mode = code->scale;
     side->code.n_gains = (int)code->n_gains;
@@ -51,21 +47,35 @@ static void describe(const tq_codec *codec, tq_cuda_side *side, float *floats)
     memcpy(side->code.target, code->trellis.target, sizeof side->code.target);
     side->code.rotation.signs = place(side, floats, &n, rotation->signs, rotation->dim);
     side->code.rotation.paley = place(side, floats, &n, rotation->paley, rotation->paley_order * rotation->paley_order);
-    side->code.centroids = place(side, floats, &n, code->centroids, levels);
-    side->code.thresholds = place(side, floats, &n, code->thresholds, levels - 1);
-    side->table = tq_cuda_make_table(code);
+    side->code.centroids = place(side, floats, &n, code->centroids, n_levels);
+    side->code.thresholds = place(side, floats, &n, code->thresholds, n_levels - 1);
+    side->code.levels = side->code.centroids;
+    if (code->trellis.bits != 0) {
+        for (size_t i = 0; i < 2 * n_levels; i++) {
+            levels[i] = ((float)code->trellis.k[i] + 0.5F) * code->trellis.step;
+        }
+        side->code.levels = place(side, floats, &n, levels, 2 * n_levels);
+    }
+    if (code->bits <= 4) {
+        side->table = tq_cuda_make_table(code);
+    }
 }
 
 static tq_status open_side(tq_cuda_device *device, tq_side *side)
 {
     const tq_codec *codec = side->codec;
+    tq_cuda_module *module;
     float floats[FLOATS] = {0};
-    if (side->on_device != NULL || codec->family == TQ_FAMILY_HALF) {
-        return TQ_OK;
-    }
-    if (codec->family == TQ_FAMILY_PROD || codec->code.bits > 4 || codec->rotation.dense != NULL) {
+    if (codec->family == TQ_FAMILY_PROD || codec->rotation.dense != NULL) {
         return tq_fail(device->base.context, TQ_ERR_UNSUPPORTED,
-                       "cuda: the prod formats, turbo8 and dense rotations are not for caches on devices");
+                       "cuda: the prod formats and dense rotations are not for caches on devices");
+    }
+    tq_status status = tq_cuda_load(device, codec->code.dim, &module);
+    if (status == TQ_OK) {
+        status = tq_cuda_find_codec(device, module, codec->desc.format);
+    }
+    if (status != TQ_OK || side->on_device != NULL || tq_side_is_half(side)) {
+        return status;
     }
     tq_cuda_side *made = tq_allocate(&device->base.context->allocator, 1, sizeof *made);
     if (made == NULL) {
@@ -84,12 +94,7 @@ tq_status tq_cuda_form_open(tq_device *base, tq_side *k, tq_side *v)
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
     tq_cuda_module *module;
-    const bool k_half = k->codec->family == TQ_FAMILY_HALF;
-    const bool v_half = v->codec->family == TQ_FAMILY_HALF;
-    if (k_half != v_half) {
-        return tq_fail(base->context, TQ_ERR_UNSUPPORTED,
-                       "cuda: f16 must be the format of keys and values, or of none");
-    }
+    const bool half = tq_side_is_half(k) && tq_side_is_half(v);
     const bool entered = tq_cuda_enter(device);
     tq_status status = open_side(device, k);
     if (status == TQ_OK) {
@@ -99,7 +104,8 @@ tq_status tq_cuda_form_open(tq_device *base, tq_side *k, tq_side *v)
         status = tq_cuda_load(device, k->codec->code.dim, &module);
     }
     if (status == TQ_OK) {
-        status = tq_cuda_find_kernels(device, module, tq_cuda_kernel_format(k), tq_cuda_kernel_format(v));
+        status = tq_cuda_find_attention(device, module, half ? TQ_FORMAT_TURBO4 : k->codec->desc.format,
+                                        half ? TQ_FORMAT_TURBO4 : v->codec->desc.format);
     }
     tq_cuda_leave(device, entered);
     return status;

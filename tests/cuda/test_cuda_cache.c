@@ -9,10 +9,11 @@
 #include <stdio.h>
 
 #if !defined(TQ_TEST_DIM)
-#define TQ_TEST_DIM 128 /* head_dim where it does not matter. */
+#define TQ_TEST_DIM       128 /* head_dim where it does not matter. */
+#define TQ_TEST_OTHER_DIM 64
 #endif
 
-enum { SKIP = 77, HEADS = 2, Q_HEADS = 8, DIM = TQ_TEST_DIM };
+enum { SKIP = 77, HEADS = 2, Q_HEADS = 8, DIM = TQ_TEST_DIM, OTHER_DIM = TQ_TEST_OTHER_DIM };
 
 static const double LIMIT = 5e-4;
 
@@ -78,12 +79,16 @@ static void *rounded_copy(float *x, size_t n)
 static struct inputs open_inputs(struct rng *rng, const tq_cache_desc *desc, size_t n)
 {
     struct inputs in = {.host = tokens_gauss(rng, desc, Q_HEADS, n)};
-    for (size_t i = 0; i < n * HEADS * desc->head_dim_k; i++) { /* A mean, which pages take off. */
-        in.host.k[i] += 1.5F * sinf((float)(i % (HEADS * desc->head_dim_k)));
-        in.host.v[i] += 0.5F * cosf((float)(i % (HEADS * desc->head_dim_k)));
+    const size_t k_floats = (size_t)HEADS * desc->head_dim_k;
+    const size_t v_floats = (size_t)HEADS * desc->head_dim_v;
+    for (size_t i = 0; i < n * k_floats; i++) { /* A mean, which pages take off. */
+        in.host.k[i] += 1.5F * sinf((float)(i % k_floats));
     }
-    in.k = rounded_copy(in.host.k, n * HEADS * desc->head_dim_k);
-    in.v = rounded_copy(in.host.v, n * HEADS * desc->head_dim_k);
+    for (size_t i = 0; i < n * v_floats; i++) {
+        in.host.v[i] += 0.5F * cosf((float)(i % v_floats));
+    }
+    in.k = rounded_copy(in.host.k, n * k_floats);
+    in.v = rounded_copy(in.host.v, n * v_floats);
     in.q = rounded_copy(in.host.q, n * Q_HEADS * desc->head_dim_k);
     return in;
 }
@@ -108,9 +113,8 @@ struct options {
 static tq_kv device_kv(const struct inputs *in, size_t first, size_t n)
 {
     tq_kv kv = TQ_KV_INIT;
-    const size_t at = first * HEADS * in->host.dim_k * 2;
-    kv.k = (const char *)in->k + at;
-    kv.v = (const char *)in->v + at;
+    kv.k = (const char *)in->k + first * HEADS * in->host.dim_k * 2;
+    kv.v = (const char *)in->v + first * HEADS * in->host.dim_v * 2;
     kv.dtype = TQ_DTYPE_F16;
     kv.n_tokens = n;
     return kv;
@@ -176,21 +180,21 @@ static void step_both(struct pair *pair, tq_seq *const seqs[2], const struct inp
 /* Tokens first .. first + n - 1 of each, keys and values, as f32. */
 static void assert_decoded_alike(struct pair *pair, tq_seq *const seqs[2], size_t first, size_t n)
 {
-    const size_t floats = n * HEADS * pair->desc.head_dim_k;
-    float *x = calloc(4 * floats, sizeof *x);
-    float *copy = device_new(2 * floats * sizeof *x);
+    const size_t k_floats = n * HEADS * pair->desc.head_dim_k;
+    const size_t floats = k_floats + n * HEADS * pair->desc.head_dim_v;
+    float *x = calloc(2 * floats, sizeof *x);
+    float *copy = device_new(floats * sizeof *x);
     tq_kv_out kv = TQ_KV_OUT_INIT;
     kv.k = x;
-    kv.v = x + floats;
+    kv.v = x + k_floats;
     kv.n_tokens = n;
     assert_status(tq_cache_decode(pair->caches[0], seqs[0], 0, first, &kv), TQ_OK);
     kv.k = copy;
-    kv.v = copy + floats;
+    kv.v = copy + k_floats;
     assert_status(tq_cache_decode(pair->caches[1], seqs[1], 0, first, &kv), TQ_OK);
-    device_read(x + 2 * floats, copy, 2 * floats * sizeof *x);
-    for (size_t i = 0; i < 2 * floats; i++) {
-        assert_close((double)x[2 * floats + i], (double)x[i], 1e-5, "decoded float %zu of tokens from %zu on", i,
-                     first);
+    device_read(x + floats, copy, floats * sizeof *x);
+    for (size_t i = 0; i < floats; i++) {
+        assert_close((double)x[floats + i], (double)x[i], 1e-5, "decoded float %zu of tokens from %zu on", i, first);
     }
     device_free(copy);
     free(x);
@@ -235,7 +239,9 @@ static void formats_agree(void **state)
         {TQ_FORMAT_TURBO2, TQ_FORMAT_TURBO2},   {TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO4T},
         {TQ_FORMAT_TURBO3T, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_TURBO2T, TQ_FORMAT_TURBO2T},
         {TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO1},   {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO2},
-        {TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_F16, TQ_FORMAT_F16}};
+        {TQ_FORMAT_TURBO4T, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_F16, TQ_FORMAT_F16},
+        {TQ_FORMAT_TURBO8, TQ_FORMAT_TURBO8},   {TQ_FORMAT_F16, TQ_FORMAT_TURBO3},
+        {TQ_FORMAT_TURBO2, TQ_FORMAT_F16},      {TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO4T}};
     const struct options plain = {0};
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         for (int means = quick() ? (int)i % 2 : 0; means < 2; means += quick() ? 2 : 1) {
@@ -408,6 +414,22 @@ static void batches_agree(void **state)
     close_pair(&pair);
 }
 
+/* False, with a line, if the library was built without kernels of a head_dim. */
+static int is_supported(const tq_cache_desc *desc)
+{
+    tq_context *context = open_backend("cuda");
+    tq_cache *cache;
+    const tq_status status = tq_cache_create(context, desc, &cache);
+    if (status == TQ_OK) {
+        tq_cache_destroy(cache);
+    } else {
+        assert_status(status, TQ_ERR_UNSUPPORTED);
+        printf("  this build has no kernels of head_dim %u or %u\n", desc->head_dim_k, desc->head_dim_v);
+    }
+    tq_context_destroy(context);
+    return status == TQ_OK;
+}
+
 static void dims_agree(void **state)
 {
     (void)state;
@@ -416,19 +438,83 @@ static void dims_agree(void **state)
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
         tq_cache_desc desc = small_desc(dims[i], i % 2 ? TQ_FORMAT_TURBO4T : TQ_FORMAT_TURBO3,
                                         i % 2 ? TQ_FORMAT_TURBO4T : TQ_FORMAT_TURBO3);
-        tq_context *context = open_backend("cuda");
-        tq_cache *cache;
-        const tq_status status = tq_cache_create(context, &desc, &cache);
-        if (status == TQ_OK) {
-            tq_cache_destroy(cache);
-        }
-        tq_context_destroy(context);
-        if (status == TQ_ERR_UNSUPPORTED) {
-            printf("  this build has no kernels of head_dim %u\n", dims[i]);
+        if (!is_supported(&desc)) {
             continue;
         }
         struct pair pair = open_pair("cuda", &desc);
         run_steps(&pair, &plain, 300 + i);
+        close_pair(&pair);
+    }
+}
+
+/* Keys and values of different head_dim, with every kind of page. */
+static void two_dims_agree(void **state)
+{
+    (void)state;
+    static const tq_format formats[][2] = {
+        {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO3T}, {TQ_FORMAT_F16, TQ_FORMAT_F16}, {TQ_FORMAT_TURBO2T, TQ_FORMAT_F16}};
+    const struct options options[] = {{0}, {.soft_cap = 5, .sink_logits = 1}, {.sliding_window = 90}};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        tq_cache_desc desc = small_desc(DIM, formats[i][0], formats[i][1]);
+        desc.head_dim_k = i % 2 ? DIM : OTHER_DIM;
+        desc.head_dim_v = i % 2 ? OTHER_DIM : DIM;
+        desc.sink_tokens = 4 * (uint32_t)i;
+        if (!is_supported(&desc)) {
+            continue;
+        }
+        struct pair pair = open_pair("cuda", &desc);
+        run_steps(&pair, &options[i], 400 + i);
+        close_pair(&pair);
+    }
+}
+
+static void demote_both(struct pair *pair, tq_seq *const seqs[2], size_t min_age, tq_format k, tq_format v)
+{
+    const tq_tier tier = {min_age, {k, v}};
+    for (int c = 0; c < 2; c++) {
+        assert_status(tq_cache_demote(pair->caches[c], seqs[c], &tier, 1), TQ_OK);
+    }
+}
+
+/* Pages of several forms in one sequence: demoted again and again, forked, cut, encoded anew, saved and loaded. */
+static void demoted_pages_agree(void **state)
+{
+    (void)state;
+    static const tq_format formats[][2] = {{TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4}, {TQ_FORMAT_F16, TQ_FORMAT_F16}};
+    const struct options plain = {0};
+    for (size_t i = 0; i < 2; i++) {
+        tq_cache_desc desc = small_desc(DIM, formats[i][0], formats[i][1]);
+        desc.sink_tokens = i == 0 ? 5 : 0;
+        struct pair pair = open_pair("cuda", &desc);
+        struct rng rng = rng_seeded(500 + i);
+        struct inputs in = open_inputs(&rng, &desc, 700);
+        tq_seq *seqs[2];
+        tq_seq *forks[2];
+        open_seqs(&pair, seqs);
+        step_both(&pair, seqs, &in, 0, 430, &plain);
+        for (int c = 0; c < 2; c++) {
+            assert_status(tq_seq_fork(seqs[c], 300, &forks[c]), TQ_OK);
+        }
+        demote_both(&pair, seqs, 200, TQ_FORMAT_TURBO2, TQ_FORMAT_DEFAULT);
+        step_both(&pair, seqs, &in, 430, 433, &plain);
+        demote_both(&pair, seqs, 300, TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO3);
+        step_both(&pair, seqs, &in, 433, 500, &plain);
+        assert_stored_alike(&pair, seqs);
+        assert_decoded_alike(&pair, seqs, 0, 500);
+        assert_decoded_alike(&pair, seqs, 50, 300);
+        for (int c = 0; c < 2; c++) { /* The end in a demoted page, which keeps its form. */
+            assert_status(tq_seq_truncate(seqs[c], 150), TQ_OK);
+        }
+        step_both(&pair, seqs, &in, 500, 700, &plain);
+        assert_stored_alike(&pair, seqs);
+        struct bytes file = save_bytes(pair.caches[0], seqs[0]);
+        tq_seq_destroy(seqs[1]);
+        seqs[1] = load_bytes(pair.caches[1], &file);
+        step_both(&pair, seqs, &in, 0, 3, &plain);
+        step_both(&pair, forks, &in, 430, 460, &plain); /* The fork has its pages as they were. */
+        assert_stored_alike(&pair, forks);
+        bytes_free(&file);
+        close_inputs(&in);
         close_pair(&pair);
     }
 }
@@ -443,12 +529,7 @@ static void errors_are_statuses(void **state)
     far.device = 1000;
     assert_status(tq_context_create(&far, &context), TQ_ERR_UNSUPPORTED);
     context = open_backend("cuda");
-    tq_cache_desc desc = small_desc(DIM, TQ_FORMAT_TURBO8, TQ_FORMAT_TURBO8);
-    assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
-    desc = small_desc(DIM, TQ_FORMAT_F16, TQ_FORMAT_TURBO4);
-    assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
-    desc = small_desc(DIM, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
-    desc.head_dim_v = 64;
+    tq_cache_desc desc = small_desc(1000, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
     assert_status(tq_cache_create(context, &desc, &cache), TQ_ERR_UNSUPPORTED);
     desc = small_desc(DIM, TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4);
     desc.memory_limit = 1 << 20;
@@ -488,6 +569,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {cmocka_unit_test(formats_agree),      cmocka_unit_test(options_agree),
                                        cmocka_unit_test(appends_agree),      cmocka_unit_test(histories_agree),
                                        cmocka_unit_test(batches_agree),      cmocka_unit_test(dims_agree),
+                                       cmocka_unit_test(two_dims_agree),     cmocka_unit_test(demoted_pages_agree),
                                        cmocka_unit_test(errors_are_statuses)};
     int device = 0;
     int count = 0;

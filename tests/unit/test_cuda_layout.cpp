@@ -85,7 +85,7 @@ void records_have_no_gaps(void **)
 {
     for (int k_format : FORMATS) {
         for (int v_format : FORMATS) {
-            const tq_cuda_record r = tq_cuda_record_of(k_format, v_format, 128, true, true);
+            const tq_cuda_record r = tq_cuda_record_of(k_format, v_format, 128, 128, true, true);
             const int rows = 16 * (tq_cuda_bits(k_format) + tq_cuda_bits(v_format)) + 4;
             assert_int_equal(r.bytes, 64 * rows + 2 * 2 * 128);
             assert_int_equal(r.stage_bytes[0] % 16, 0);

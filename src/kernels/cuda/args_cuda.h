@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* Sequences of one launch, and pages: args must stay below 4 KB. */
-enum { TQ_CUDA_SEQS = 64, TQ_CUDA_PAGES = 96 };
+enum { TQ_CUDA_SEQS = 64, TQ_CUDA_PAGES = 96, TQ_CUDA_CODES = 8 /* Formats with codes. */ };
 
 /* As tq_dtype. */
 enum { TQ_CUDA_F32 = 0, TQ_CUDA_F16 = 1, TQ_CUDA_BF16 = 2 };
@@ -26,11 +26,12 @@ typedef struct tq_cuda_table {
     float step;
 } tq_cuda_table;
 
-/* What is known of a page: its encoded block, [heads] records, and its exact one, [heads][keys [64, dim], values] f16.
- */
+/* What is known of a page: its encoded block, [heads] records, and in which formats; its exact one, [heads][keys [64,
+ * dim_k], values [64, dim_v]] f16. */
 typedef struct tq_cuda_entry {
     const uint8_t *records;
     const void *exact;
+    int32_t k_format, v_format;
 } tq_cuda_entry;
 
 /* Writes entries of tables. */
@@ -48,19 +49,20 @@ typedef struct tq_cuda_patch_args {
 /* A sequence as it is attended to: tokens [0, n_encoded) are read from records, except its sinks, the others exact. */
 typedef struct tq_cuda_view {
     const tq_cuda_entry *table; /* One entry for each page. */
-    const void *sinks;          /* f16, [heads][keys [sink_tokens, dim], values]; null if there are none. */
+    const void *sinks;          /* f16, as exact blocks have them, but sink_tokens of them; null if there are none. */
     int32_t n_tokens;
     int32_t n_encoded;
 } tq_cuda_view;
 
 /* Attention of the newest n_q_tokens tokens of each of n_seqs sequences over one layer. */
 typedef struct tq_cuda_attend_args {
-    int n_seqs, n_kv_heads, group, n_q_tokens, dim; /* group: query heads of a KV head. */
+    int n_seqs, n_kv_heads, group, n_q_tokens, dim_k, dim_v; /* group: query heads of a KV head. */
     int k_mean, v_mean;
     int sink_tokens, sliding_window; /* sliding_window: 0 is none. */
     float scale, soft_cap;           /* soft_cap: 0 is none. */
     int n_splits;                    /* Of the encoded tokens of a sequence. */
     int exact_splits;
+    int is_general; /* All splits are the general kernel's, in the domain of exact tokens. */
     int only_loads; /* For benchmarks: fetch the pages and do nothing with them. */
     int q_dtype;
     int q_rotated, out_rotated; /* Not zero: by the orthogonal R. */
@@ -72,7 +74,8 @@ typedef struct tq_cuda_attend_args {
     int64_t out_token_stride, out_head_stride;
     float *lse;               /* [n_seqs * n_q_tokens, heads], or null. */
     const float *sink_logits; /* [heads], or null. */
-    float *partials; /* For each query and split, exact ones first: dim sums, and a weight with its exponent. */
+    float *partials; /* For each query and split, exact ones first: dim_v sums, and a weight with its exponent. */
+    const float *levels[2][TQ_CUDA_CODES]; /* Of keys and values, for the general kernel: by tq_cuda_code_index. */
     tq_cuda_view views[TQ_CUDA_SEQS];
 } tq_cuda_attend_args;
 
@@ -81,7 +84,7 @@ typedef struct tq_cuda_attend_args {
 
 /* New tokens of some sequences, n_tokens each, to their exact blocks. */
 typedef struct tq_cuda_store_args {
-    int n_seqs, n_kv_heads, n_tokens, dim, dtype, sink_tokens;
+    int n_seqs, n_kv_heads, n_tokens, dim_k, dim_v, dtype, sink_tokens;
     const void *k, *v; /* [n_seqs * n_tokens, heads, dim] by these strides, in elements. */
     int64_t k_token_stride, k_head_stride, v_token_stride, v_head_stride;
     struct {
@@ -96,6 +99,7 @@ typedef struct tq_cuda_store_args {
 typedef struct tq_cuda_code {
     int scale_mode, n_gains;
     const float *centroids, *thresholds;
+    const float *levels; /* What codes stand for: centroids, or all levels of a trellis code. */
     float gains[9];
     float step; /* Of a trellis code, with k and target. */
     int8_t k[32];
@@ -123,7 +127,7 @@ typedef struct tq_cuda_side_place {
 /* One side of pages to their records: tokens [first, 64), and the mean if first is 0. The tokens come from exact
  * blocks, or from a caller's arrays, and are rounded to f16. */
 typedef struct tq_cuda_pages_args {
-    int n_pages, n_kv_heads, dtype;
+    int n_pages, n_kv_heads, dim_k, dim_v, dtype;
     tq_cuda_side_place place;
     tq_cuda_code code;
     int64_t token_stride, head_stride; /* In elements. */
@@ -140,7 +144,7 @@ typedef struct tq_cuda_pages_args {
  * tq_cuda_view.
  */
 typedef struct tq_cuda_decode_args {
-    int first, n, n_encoded, sink_tokens, dtype;
+    int first, n, n_encoded, dim_k, dim_v, sink_tokens, dtype;
     tq_cuda_side_place place;
     tq_cuda_code code;
     const tq_cuda_entry *table;

@@ -4,7 +4,9 @@
  *
  *     tq_attend_<keys>_<values>_<tiles>           formats by number, 1 tile for 4 query rows of a KV head, 2 for 8
  *     tq_attend_<keys>_<values>_<tiles>_shared    the bytes of dynamic shared memory it takes
- *     tq_merge                                    what follows it */
+ *     tq_attend_general, tq_attend_general_shared what takes pages of any forms
+ *     tq_merge                                    what follows them */
+#include "kernels/cuda/attend_general_cuda.h"
 #include "kernels/cuda/attend_kernel_cuda.h"
 #include "kernels/cuda/merge_cuda.h"
 
@@ -21,6 +23,12 @@
 #include "kernels/cuda/instances.def"
 #undef X
 #undef KERNEL
+
+extern "C" __device__ int tq_attend_general_shared = sizeof(tq_general_memory<TQ_CUDA_DIM>);
+extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_attend_general(TQ_ARGS(tq_cuda_attend_args) a)
+{
+    tq_attend_general_block<TQ_CUDA_DIM>(a);
+}
 
 extern "C" __global__ void __launch_bounds__(TQ_ATTEND_THREADS) tq_merge(TQ_ARGS(tq_cuda_attend_args) a)
 {

@@ -84,7 +84,7 @@ TQ_DEVICE float tq_capped(float s, float cap)
 }
 
 /* Partial sums: of each (sequence, KV head, row) one slot for each split, exact ones first. A slot has its sum of
- * weights and their common exponent, base 2, and `dim` sums of values. */
+ * weights and their common exponent, base 2, and `dim_v` sums of values. */
 struct tq_partials {
     float2 *weights;
     float *sums;
@@ -94,7 +94,7 @@ struct tq_partials {
     {
         slots = a.exact_splits + a.n_splits;
         sums = a.partials;
-        weights = (float2 *)(a.partials + (int64_t)a.n_seqs * a.n_kv_heads * a.n_q_tokens * a.group * slots * a.dim);
+        weights = (float2 *)(a.partials + (int64_t)a.n_seqs * a.n_kv_heads * a.n_q_tokens * a.group * slots * a.dim_v);
     }
     TQ_DEVICE int64_t slot(const tq_cuda_attend_args &a, int seq, int kv_head, int row, int split) const
     {

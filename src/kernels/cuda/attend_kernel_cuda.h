@@ -103,7 +103,7 @@ template <int K, int V, int DIM, int TILES> TQ_DEVICE void tq_attend_block(const
 
     /* Pages first + warp, + 4, ...; two stages each. Their places are read 32 pages ahead, one to a lane. */
     const int n_pages = (last - first - warp + TQ_ATTEND_WARPS - 1) / TQ_ATTEND_WARPS;
-    const tq_cuda_record record = tq_cuda_record_of(K, V, DIM, a.k_mean, a.v_mean);
+    const tq_cuda_record record = tq_cuda_record_of(K, V, DIM, DIM, a.k_mean, a.v_mean);
     const tq_cuda_entry *table = a.views[seq].table + first + warp;
     uint8_t *buffers = shared + warp * STAGES * shape::ROOM;
     uint64_t places = 0;

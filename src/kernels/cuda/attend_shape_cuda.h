@@ -14,7 +14,7 @@ template <int K, int V, int DIM, int TILES> struct tq_attend_shape {
     static constexpr int STAGES = BITS >= 5 ? 2 : 4; /* Two to a page. */
     static constexpr int SUM_REGISTERS = 8 * C * TILES;
     static constexpr int BLOCKS = SUM_REGISTERS <= 32 ? 4 : SUM_REGISTERS <= 64 ? 3 : 2; /* On a multiprocessor. */
-    static constexpr tq_cuda_record RECORD = tq_cuda_record_of(K, V, DIM, true, true);
+    static constexpr tq_cuda_record RECORD = tq_cuda_record_of(K, V, DIM, DIM, true, true);
     static constexpr int ROOM = (RECORD.stage_bytes[0] + 127) / 128 * 128;
     static constexpr int BARRIERS_AT = TQ_ATTEND_WARPS * STAGES * ROOM;
     static constexpr int QUERY_AT = BARRIERS_AT + (TQ_ATTEND_WARPS * STAGES * 8 + 15) / 16 * 16;

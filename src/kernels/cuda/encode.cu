@@ -3,7 +3,7 @@
  * The encoders of one dim, TQ_CUDA_DIM, by name:
  *
  *     tq_encode_<format>          vectors to rows
- *     tq_encode_pages_<format>    one side of exact pages to records; grid (pages, KV heads)
+ *     tq_encode_pages_<format>    one side of exact pages to records; grid (pages, KV heads). f16 is 1
  *     tq_encode_<format>_shared, tq_encode_pages_<format>_shared: the dynamic shared memory they take
  *
  * A block encodes a page's vectors to rows in shared memory and puts these into words. */
@@ -111,10 +111,27 @@ TQ_DEVICE void find_mean(const tq_page_tokens &tokens, const tq_cuda_rotation &r
 }
 
 /* What stays exact of a first page. */
-TQ_DEVICE void keep_sinks(const tq_page_tokens &tokens, uint16_t *sinks, int first, int n_sinks)
+TQ_DEVICE void keep_sinks(const tq_cuda_pages_args &a, const tq_page_tokens &tokens)
 {
-    for (int i = first * DIM + threadIdx.x; i < n_sinks * DIM; i += blockDim.x) {
+    const auto &page = a.pages[blockIdx.x];
+    uint16_t *sinks =
+        (uint16_t *)page.sinks + tq_cuda_exact_at(page.n_sinks, a.dim_k, a.dim_v, blockIdx.y, a.place.values != 0, 0);
+    for (int i = page.first * DIM + threadIdx.x; i < page.n_sinks * DIM; i += blockDim.x) {
         sinks[i] = tokens.half(i / DIM, i % DIM);
+    }
+}
+
+/* f16 is copied. */
+TQ_DEVICE void copy_pages(const tq_cuda_pages_args &a)
+{
+    const auto &page = a.pages[blockIdx.x];
+    const tq_page_tokens tokens = {page.x, a.dtype, a.token_stride, blockIdx.y * a.head_stride};
+    uint16_t *rows = (uint16_t *)(page.records + (int64_t)blockIdx.y * a.place.record_bytes + a.place.words);
+    if (page.sinks != nullptr) {
+        keep_sinks(a, tokens);
+    }
+    for (int i = page.first * DIM + threadIdx.x; i < TQ_CUDA_PAGE * DIM; i += blockDim.x) {
+        rows[i] = tokens.half(i / DIM, i % DIM);
     }
 }
 
@@ -131,8 +148,7 @@ template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a)
     uint16_t *stored_mean = (uint16_t *)(record + a.place.mean);
     s.e.load(a.code);
     if (page.sinks != nullptr) {
-        keep_sinks(tokens, (uint16_t *)page.sinks + (2 * head + a.place.values) * page.n_sinks * DIM, page.first,
-                   page.n_sinks);
+        keep_sinks(a, tokens);
     }
     if (a.place.mean >= 0 && page.first == 0) {
         find_mean(tokens, a.code.rotation, s.mean, stored_mean);
@@ -165,7 +181,6 @@ template <int FORMAT> TQ_DEVICE void encode_pages(const tq_cuda_pages_args &a)
     {                                                                                                                  \
         encode_rows<FORMAT>(a);                                                                                        \
     }
-X(18)
 #define X_PAGES(FORMAT)                                                                                                \
     X(FORMAT)                                                                                                          \
     extern "C" __device__ int tq_encode_pages_##FORMAT##_shared = sizeof(page_memory<FORMAT>);                         \
@@ -178,8 +193,15 @@ X_PAGES(11)
 X_PAGES(12)
 X_PAGES(13)
 X_PAGES(14)
+X_PAGES(18)
 X_PAGES(32)
 X_PAGES(33)
 X_PAGES(34)
 #undef X_PAGES
 #undef X
+
+extern "C" __device__ int tq_encode_pages_1_shared = 0;
+extern "C" __global__ void __launch_bounds__(512) tq_encode_pages_1(TQ_ARGS(tq_cuda_pages_args) a)
+{
+    copy_pages(a);
+}

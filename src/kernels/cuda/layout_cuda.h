@@ -22,9 +22,13 @@
  * Code i has nibble i of each word it lies in, since prmt takes nibbles as selectors. The coordinate before (c, k, i)
  * is (c - 1, k, i), so the delays of a trellis code are whole words, except at c = 0.
  *
- * A dim that is no multiple of 32 is padded to one (80 and 112 of the usual ones). */
+ * A dim that is no multiple of 32 is padded to one (80 and 112 of the usual ones).
+ *
+ * f16 has no words: its 64 rows lie before the record's stages if they are keys, behind them if they are values. */
 #ifndef TQ_LAYOUT_CUDA_H
 #define TQ_LAYOUT_CUDA_H
+
+#include "kernels/cuda/args_cuda.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -52,7 +56,10 @@ enum {
     TQ_CUDA_UNCENTRED = 0x8000 /* In a scale: the mean was not taken off. */
 };
 
-/* A format is known by its number in turboquant.h: 11..14 turbo1..turbo4, 32..34 turbo2t..turbo4t. */
+/* A format is known by its number in turboquant.h: 1 f16, 11..14 turbo1..turbo4, 18 turbo8, 32..34 turbo2t..turbo4t.
+ */
+enum { TQ_CUDA_HALF = 1 };
+
 TQ_CUDA_BOTH bool tq_cuda_is_trellis(int format)
 {
     return format >= 30;
@@ -61,6 +68,12 @@ TQ_CUDA_BOTH bool tq_cuda_is_trellis(int format)
 TQ_CUDA_BOTH int tq_cuda_bits(int format)
 {
     return format % 10;
+}
+
+/* The place of a format with codes among TQ_CUDA_CODES. */
+TQ_CUDA_BOTH int tq_cuda_code_index(int format)
+{
+    return tq_cuda_is_trellis(format) ? format - 27 : format == 18 ? 4 : format - 11;
 }
 
 /* Bytes that a level is looked up as, see lookup_cuda.h. */
@@ -83,35 +96,72 @@ TQ_CUDA_BOTH int tq_cuda_page_warps(int format, int dim)
     return tq_cuda_is_trellis(format) ? (dim <= 128 ? 8 : 4) : dim % 3 == 0 || dim % 5 == 0 || dim % 7 == 0 ? 8 : 16;
 }
 
-/* Bytes of a stage's words of one side. */
+/* Bytes of a stage's words of one side, and of its scales. */
 TQ_CUDA_BOTH int tq_cuda_words_bytes(int format, int dim)
 {
-    return 4 * tq_cuda_padded(dim) * tq_cuda_bits(format);
+    return format == TQ_CUDA_HALF ? 0 : 4 * tq_cuda_padded(dim) * tq_cuda_bits(format);
+}
+
+TQ_CUDA_BOTH int tq_cuda_scales_bytes(int format)
+{
+    return format == TQ_CUDA_HALF ? 0 : TQ_CUDA_SCALES;
 }
 
 /* Bytes of one side in a record. */
 TQ_CUDA_BOTH int tq_cuda_side_bytes(int format, int dim, bool mean)
 {
-    return 2 * (tq_cuda_words_bytes(format, dim) + TQ_CUDA_SCALES) + (mean ? 2 * dim : 0);
+    return format == TQ_CUDA_HALF
+               ? TQ_CUDA_PAGE * 2 * dim
+               : 2 * (tq_cuda_words_bytes(format, dim) + tq_cuda_scales_bytes(format)) + (mean ? 2 * dim : 0);
 }
 
-/* Where the parts of a record lie. Keys and values have the same dim. */
+/* Where the parts of a record's stages lie. */
 typedef struct tq_cuda_record {
     int k_words, v_words, k_scales, v_scales, mean; /* Within a stage. */
     int stage_bytes[2];
     int bytes;
 } tq_cuda_record;
 
-TQ_CUDA_BOTH tq_cuda_record tq_cuda_record_of(int k_format, int v_format, int dim, bool k_mean, bool v_mean)
+TQ_CUDA_BOTH tq_cuda_record tq_cuda_record_of(int k_format, int v_format, int dim_k, int dim_v, bool k_mean,
+                                              bool v_mean)
 {
-    const int v_words = tq_cuda_words_bytes(k_format, dim);
-    const int k_scales = v_words + tq_cuda_words_bytes(v_format, dim);
-    const int v_scales = k_scales + TQ_CUDA_SCALES;
-    const int mean = v_scales + TQ_CUDA_SCALES;
-    const int first = mean + (k_mean ? 2 * dim : 0);
-    const int second = mean + (v_mean ? 2 * dim : 0);
+    const int v_words = tq_cuda_words_bytes(k_format, dim_k);
+    const int k_scales = v_words + tq_cuda_words_bytes(v_format, dim_v);
+    const int v_scales = k_scales + tq_cuda_scales_bytes(k_format);
+    const int mean = v_scales + tq_cuda_scales_bytes(v_format);
+    const int first = mean + (k_mean && k_format != TQ_CUDA_HALF ? 2 * dim_k : 0);
+    const int second = mean + (v_mean && v_format != TQ_CUDA_HALF ? 2 * dim_v : 0);
     const tq_cuda_record record = {0, v_words, k_scales, v_scales, mean, {first, second}, first + second};
     return record;
+}
+
+/* Where the keys or values of a page lie. */
+TQ_CUDA_BOTH tq_cuda_side_place tq_cuda_find_side(int k_format, int v_format, int dim_k, int dim_v, bool k_mean,
+                                                  bool v_mean, bool values)
+{
+    const tq_cuda_record r = tq_cuda_record_of(k_format, v_format, dim_k, dim_v, k_mean, v_mean);
+    const int begin = k_format == TQ_CUDA_HALF ? TQ_CUDA_PAGE * 2 * dim_k : 0; /* Of the stages. */
+    const int end = begin + r.bytes;
+    const int bytes = end + (v_format == TQ_CUDA_HALF ? TQ_CUDA_PAGE * 2 * dim_v : 0);
+    const bool half = (values ? v_format : k_format) == TQ_CUDA_HALF;
+    const tq_cuda_side_place rows = {
+        values ? end : 0, 0, -1, TQ_CUDA_STAGE * 2 * (values ? dim_v : dim_k), bytes, values};
+    const tq_cuda_side_place codes = {begin + (values ? r.v_words : r.k_words),
+                                      begin + (values ? r.v_scales : r.k_scales),
+                                      !(values ? v_mean : k_mean) ? -1
+                                      : values                    ? begin + r.stage_bytes[0] + r.mean
+                                                                  : begin + r.mean,
+                                      r.stage_bytes[0],
+                                      bytes,
+                                      values};
+    return half ? rows : codes;
+}
+
+/* Element of a block of `tokens` exact tokens, f16 [heads][keys [tokens, dim_k], values [tokens, dim_v]], where a
+ * vector begins. */
+TQ_CUDA_BOTH int64_t tq_cuda_exact_at(int tokens, int dim_k, int dim_v, int head, bool values, int token)
+{
+    return (int64_t)head * tokens * (dim_k + dim_v) + (values ? tokens * dim_k + token * dim_v : token * dim_k);
 }
 
 /* Byte of word w of a lane's n: four words side by side for 16-byte loads, then two, then one. */
@@ -138,7 +188,7 @@ TQ_CUDA_BOTH tq_cuda_place tq_cuda_place_at(int word, int bit)
 /* Bit b of the codes of chunk (c, k). The bits of a Lloyd-Max code are those of the index; of a trellis code u, then n.
  *
  *     turbo1   word c: all four chunks                 turbo2   chunks k and k + 2 share word 2c + k
- *     turbo4   a word each
+ *     turbo4   a word each                             turbo8   two words each, the low four bits and the high ones
  *     turbo3   chunks 0..2 have three bits of word 3c + k; chunk 3 has the fourth bits of all three
  *     trellis  plane of u, one word for each c; then planes that save moves:
  *              turbo2t: n like u; turbo3t, turbo4t: n's low bits of chunks 2 and 0 share a word, of 3 and 1 another;
@@ -151,6 +201,7 @@ TQ_CUDA_BOTH tq_cuda_place tq_cuda_place_of(int format, int C, int c, int k, int
         return bits == 1   ? tq_cuda_place_at(c, k)
                : bits == 2 ? tq_cuda_place_at(2 * c + k % 2, k / 2 * 2 + b)
                : bits == 4 ? tq_cuda_place_at(4 * c + k, b)
+               : bits == 8 ? tq_cuda_place_at(8 * c + 2 * k + b / 4, b % 4)
                : k < 3     ? tq_cuda_place_at(3 * c + k, b)
                            : tq_cuda_place_at(3 * c + b, 3);
     }
@@ -186,6 +237,8 @@ TQ_CUDA_HERE unsigned tq_cuda_row_code(int format, int dim, const uint8_t *codes
         for (int plane = 0; plane < bits; plane++) {
             code |= (codes[plane * ((dim + 7) / 8) + j / 8] >> j % 8 & 1U) << plane;
         }
+    } else if (bits == 8) {
+        code = codes[j];
     } else if (bits == 4) {
         code = codes[j / 2] >> j % 2 * 4 & 15U;
     } else {

@@ -22,7 +22,8 @@ template <int DIM> TQ_DEVICE void tq_merge_block(const tq_cuda_attend_args &a)
     const tq_query query = tq_query_of(a, seq, kv_head, row, view.n_tokens);
     const tq_partials partials(a);
     const int64_t slot = partials.slot(a, seq, kv_head, row, 0);
-    const int used = a.exact_splits + (view.end_page - view.first_page + view.per_split - 1) / view.per_split;
+    const int n_pages = a.is_general ? 0 : view.end_page - view.first_page;
+    const int used = a.exact_splits + (n_pages + view.per_split - 1) / view.per_split;
     const float sink = a.sink_logits != nullptr ? a.sink_logits[query.head] * TQ_LOG2E : -INFINITY;
     float top = fmaxf(TQ_NOTHING, sink);
     tq_wait_for_last(); /* Only the partial sums are the other kernel's. */

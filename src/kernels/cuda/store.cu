@@ -16,11 +16,13 @@ extern "C" __global__ void __launch_bounds__(128) tq_store_tokens(TQ_ARGS(tq_cud
         const void *x = side ? a.v : a.k;
         const int64_t at =
             side ? from * a.v_token_stride + head * a.v_head_stride : from * a.k_token_stride + head * a.k_head_stride;
-        uint16_t *exact = (uint16_t *)a.seqs[seq].exact + ((2 * head + side) * TQ_CUDA_PAGE + token) * a.dim;
+        uint16_t *exact =
+            (uint16_t *)a.seqs[seq].exact + tq_cuda_exact_at(TQ_CUDA_PAGE, a.dim_k, a.dim_v, head, side == 1, token);
         uint16_t *sinks = token < a.sink_tokens && a.seqs[seq].sinks != nullptr
-                              ? (uint16_t *)a.seqs[seq].sinks + ((2 * head + side) * a.sink_tokens + token) * a.dim
+                              ? (uint16_t *)a.seqs[seq].sinks +
+                                    tq_cuda_exact_at(a.sink_tokens, a.dim_k, a.dim_v, head, side == 1, token)
                               : nullptr;
-        for (int j = threadIdx.x; j < a.dim; j += blockDim.x) {
+        for (int j = threadIdx.x; j < (side ? a.dim_v : a.dim_k); j += blockDim.x) {
             const uint16_t half = tq_half_bits(tq_read(x, a.dtype, at + j));
             exact[j] = half;
             if (sinks != nullptr) {

@@ -17,9 +17,9 @@
 #define __device__
 #define __host__
 #define __global__
-#define __shared__         static
-#define __forceinline__    inline
-#define __align__(n)       __attribute__((aligned(n)))
+#define __shared__      static
+#define __forceinline__ inline
+#define __align__(n)    __attribute__((aligned(n)))
 #define __launch_bounds__(...)
 
 namespace shim
@@ -72,14 +72,14 @@ inline uint32_t warp_min(uint32_t x, const site &here)
 #define blockDim  (shim::block_size)
 #define gridDim   (shim::grid_size)
 
-#define __syncthreads()                  shim::wait_for_group(shim::site::at("__syncthreads"))
-#define __syncwarp()                     shim::wait_for_simd(shim::site::at("__syncwarp"))
-#define __shfl_sync(mask, x, from)       shim::shuffle(x, static_cast<unsigned>(from), shim::site::at("__shfl_sync"))
+#define __syncthreads()            shim::wait_for_group(shim::site::at("__syncthreads"))
+#define __syncwarp()               shim::wait_for_simd(shim::site::at("__syncwarp"))
+#define __shfl_sync(mask, x, from) shim::shuffle(x, static_cast<unsigned>(from), shim::site::at("__shfl_sync"))
 #define __shfl_xor_sync(mask, x, change)                                                                               \
     shim::shuffle(x, shim::thread_index() ^ static_cast<unsigned>(change), shim::site::at("__shfl_xor_sync"))
-#define __ballot_sync(mask, yes)     shim::ballot(yes, shim::site::at("__ballot_sync"))
-#define __any_sync(mask, yes)        (shim::ballot(yes, shim::site::at("__any_sync")) != 0)
-#define __reduce_min_sync(mask, x)   shim::warp_min(x, shim::site::at("__reduce_min_sync"))
+#define __ballot_sync(mask, yes)   shim::ballot(yes, shim::site::at("__ballot_sync"))
+#define __any_sync(mask, yes)      (shim::ballot(yes, shim::site::at("__any_sync")) != 0)
+#define __reduce_min_sync(mask, x) shim::warp_min(x, shim::site::at("__reduce_min_sync"))
 
 /* --- numbers -------------------------------------------------------------------------------------------------------
  */
