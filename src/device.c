@@ -107,18 +107,29 @@ size_t tq_device_first_exact(const tq_cache *cache, const tq_track *track, size_
     return boundary;
 }
 
+/* Copies tokens [first, end) of both sides from a page's exact block to a block of `tokens` tokens. */
+static void copy_exact(tq_cache *cache, const tq_page *page, uint8_t *to, size_t tokens, size_t first, size_t end)
+{
+    const uint8_t *exact = page->blocks[TQ_BLOCK_EXACT];
+    const size_t k_row = (size_t)2 * cache->desc.head_dim_k;
+    const size_t v_row = (size_t)2 * cache->desc.head_dim_v;
+    for (size_t head = 0; head < cache->desc.n_kv_heads && first < end; head++) {
+        cache->device->ops->copy(cache->device, cache, to + tq_exact_keys_at(cache, tokens, head) + first * k_row,
+                                 exact + tq_exact_keys_at(cache, TQ_PAGE_TOKENS, head) + first * k_row,
+                                 (end - first) * k_row);
+        cache->device->ops->copy(cache->device, cache, to + tq_exact_values_at(cache, tokens, head) + first * v_row,
+                                 exact + tq_exact_values_at(cache, TQ_PAGE_TOKENS, head) + first * v_row,
+                                 (end - first) * v_row);
+    }
+}
+
 void tq_device_copy_page(const tq_device_step *step, const tq_page *page)
 {
     tq_cache *cache = step->cache;
-    const size_t first = page->exact_from;
-    for (size_t head = 0; head < cache->desc.n_kv_heads; head++) {
-        const size_t rows[2] = {(size_t)2 * cache->desc.head_dim_k, (size_t)2 * cache->desc.head_dim_v};
-        const size_t at[2] = {tq_exact_keys_at(cache, TQ_PAGE_TOKENS, head) + first * rows[0],
-                              tq_exact_values_at(cache, TQ_PAGE_TOKENS, head) + first * rows[1]};
-        for (int i = 0; i < 2; i++) {
-            cache->device->ops->copy(cache->device, cache, page->blocks[TQ_BLOCK_ENCODED] + at[i],
-                                     page->blocks[TQ_BLOCK_EXACT] + at[i], (TQ_PAGE_TOKENS - first) * rows[i]);
-        }
+    const size_t n_sinks = cache->desc.sink_tokens;
+    copy_exact(cache, page, page->blocks[TQ_BLOCK_ENCODED], TQ_PAGE_TOKENS, page->exact_from, TQ_PAGE_TOKENS);
+    if (page->blocks[TQ_BLOCK_SINKS] != NULL) {
+        copy_exact(cache, page, page->blocks[TQ_BLOCK_SINKS], n_sinks, page->exact_from, n_sinks);
     }
 }
 

@@ -120,7 +120,7 @@ void tq_device_track_free(tq_cache *cache, tq_track *track);
 /* From here on the newest n_queries tokens of a track see its tokens exact. */
 size_t tq_device_first_exact(const tq_cache *cache, const tq_track *track, size_t n_queries);
 
-/* Encodes an f16 page, by copying its exact tokens. */
+/* Encodes an f16 page, by copying its exact tokens, and keeps its sinks. */
 void tq_device_copy_page(const tq_device_step *step, const tq_page *page);
 
 static inline bool tq_side_is_half(const tq_side *side)
