@@ -30,11 +30,11 @@ class View(ctypes.Structure):
 
 class AttendArgs(ctypes.Structure):
     _fields_ = (
-        [(n, I) for n in "n_seqs n_kv_heads group n_q_tokens dim_k dim_v k_mean v_mean sink_tokens sliding_window".split()]
-        + [("scale", F), ("soft_cap", F), ("n_splits", I), ("exact_splits", I), ("is_general", I), ("only_loads", I), ("q_dtype", I), ("q_rotated", I), ("out_rotated", I)]
+        [(n, I) for n in "n_seqs n_kv_heads group n_q_tokens dim_v k_mean v_mean sink_tokens sliding_window".split()]
+        + [("scale", F), ("soft_cap", F), ("n_splits", I), ("exact_splits", I), ("only_loads", I), ("q_dtype", I), ("q_rotated", I), ("out_rotated", I)]
         + [("k_rotation", Rotation), ("v_rotation", Rotation), ("k_table", Table), ("v_table", Table), ("q", P)]
         + [("q_token_stride", L), ("q_head_stride", L), ("out", P), ("out_token_stride", L), ("out_head_stride", L)]
-        + [("lse", P), ("sink_logits", P), ("partials", P), ("levels", P * 16), ("views", View * MOST_SEQS)]
+        + [("lse", P), ("sink_logits", P), ("partials", P), ("is_general", I), ("dim_k", I), ("levels", P * 16), ("views", View * MOST_SEQS)]
     )
 
 

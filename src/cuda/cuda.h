@@ -88,7 +88,8 @@ tq_status tq_cuda_find(tq_cuda_device *device, const tq_cuda_module *module, con
 /* The kernels that encode and decode a format in place; TQ_ERR_UNSUPPORTED if the library was built without them. */
 tq_status tq_cuda_find_codec(tq_cuda_device *device, tq_cuda_module *module, tq_format format);
 
-/* Those that attend to a form alone, if there are any: else it is the general one's. */
+/* Those that attend to a form alone, if there are any, and the device has room for them: else it is the general one's.
+ */
 tq_status tq_cuda_find_attention(tq_cuda_device *device, tq_cuda_module *module, tq_format k, tq_format v);
 
 void tq_cuda_unload(tq_cuda_device *device);

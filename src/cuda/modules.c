@@ -40,7 +40,6 @@ static tq_status load_module(tq_cuda_device *device, const tq_cuda_image *image,
     }
     error = error == 0 ? find_kernel(device, loaded, "tq_store_tokens", false, &module->store) : error;
     error = error == 0 ? find_kernel(device, loaded, "tq_patch_tables", false, &module->patch) : error;
-    error = error == 0 ? find_kernel(device, loaded, "tq_attend_general", true, &module->general) : error;
     error = error == 0 ? find_kernel(device, loaded, "tq_merge", false, &module->merge) : error;
     if (error != 0 && loaded != NULL) {
         device->driver.module_unload(loaded);

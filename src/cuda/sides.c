@@ -95,15 +95,19 @@ tq_status tq_cuda_form_open(tq_device *base, tq_side *k, tq_side *v)
     tq_cuda_device *device = (tq_cuda_device *)base;
     tq_cuda_module *module;
     const bool half = tq_side_is_half(k) && tq_side_is_half(v);
+    const tq_side *larger = v->codec->code.dim > k->codec->code.dim ? v : k;
     const bool entered = tq_cuda_enter(device);
     tq_status status = open_side(device, k);
     if (status == TQ_OK) {
         status = open_side(device, v);
     }
     if (status == TQ_OK) {
-        status = tq_cuda_load(device, k->codec->code.dim, &module);
+        status = tq_cuda_load(device, larger->codec->code.dim, &module);
     }
     if (status == TQ_OK) {
+        status = tq_cuda_find(device, module, "tq_attend_general", &module->general);
+    }
+    if (status == TQ_OK && k->codec->code.dim == v->codec->code.dim) {
         status = tq_cuda_find_attention(device, module, half ? TQ_FORMAT_TURBO4 : k->codec->desc.format,
                                         half ? TQ_FORMAT_TURBO4 : v->codec->desc.format);
     }

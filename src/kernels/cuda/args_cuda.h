@@ -56,13 +56,12 @@ typedef struct tq_cuda_view {
 
 /* Attention of the newest n_q_tokens tokens of each of n_seqs sequences over one layer. */
 typedef struct tq_cuda_attend_args {
-    int n_seqs, n_kv_heads, group, n_q_tokens, dim_k, dim_v; /* group: query heads of a KV head. */
+    int n_seqs, n_kv_heads, group, n_q_tokens, dim_v; /* group: query heads of a KV head. */
     int k_mean, v_mean;
     int sink_tokens, sliding_window; /* sliding_window: 0 is none. */
     float scale, soft_cap;           /* soft_cap: 0 is none. */
     int n_splits;                    /* Of the encoded tokens of a sequence. */
     int exact_splits;
-    int is_general; /* All splits are the general kernel's, in the domain of exact tokens. */
     int only_loads; /* For benchmarks: fetch the pages and do nothing with them. */
     int q_dtype;
     int q_rotated, out_rotated; /* Not zero: by the orthogonal R. */
@@ -75,7 +74,10 @@ typedef struct tq_cuda_attend_args {
     float *lse;               /* [n_seqs * n_q_tokens, heads], or null. */
     const float *sink_logits; /* [heads], or null. */
     float *partials; /* For each query and split, exact ones first: dim_v sums, and a weight with its exponent. */
-    const float *levels[2][TQ_CUDA_CODES]; /* Of keys and values, for the general kernel: by tq_cuda_code_index. */
+    /* For the general kernel. Where these lie decides whether the others spill registers. */
+    int is_general; /* All splits are its own, in the domain of exact tokens. */
+    int dim_k;
+    const float *levels[2][TQ_CUDA_CODES]; /* Of keys and values, by tq_cuda_code_index. */
     tq_cuda_view views[TQ_CUDA_SEQS];
 } tq_cuda_attend_args;
 
