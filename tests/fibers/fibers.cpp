@@ -261,6 +261,11 @@ unsigned thread_index()
     return running;
 }
 
+unsigned thread_count()
+{
+    return n_fibers;
+}
+
 epoch current_epoch()
 {
     return fibers[running].passed;

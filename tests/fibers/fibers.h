@@ -44,8 +44,9 @@ extern broken_barrier broken;
 bool run_group(unsigned threads, order next, uint64_t &state, void (*entry)(void *), void *argument,
                std::string &problem);
 
-/* Index of the running fiber in its threadgroup. */
+/* Index of the running fiber in its threadgroup, and how many there are. */
 unsigned thread_index();
+unsigned thread_count();
 
 /* How many barriers of each kind the running fiber has passed. Simdgroup operations are none: they pass values, and
  * promise nothing about memory. */

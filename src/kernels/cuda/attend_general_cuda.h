@@ -44,7 +44,7 @@ TQ_DEVICE void tq_butterflies_of(float *x, int dim, int m, int lane)
     }
 }
 
-/* to = H D x, or D H^T x / dim; x is spoilt. */
+/* to = H D x, or D H^T x / dim, of which a lane may read coordinates lane, lane + 32, ...; x is spoilt. */
 TQ_DEVICE void tq_turn(float *x, float *to, int dim, bool back, const tq_cuda_rotation &r, int lane)
 {
     const int m = tq_paley_order(dim);
@@ -65,10 +65,10 @@ TQ_DEVICE void tq_turn(float *x, float *to, int dim, bool back, const tq_cuda_ro
     if (!back) {
         tq_butterflies_of(to, dim, m, lane);
     }
-    __syncwarp();
 }
 
-/* The queries of a tile in both domains. Products of rotated vectors are dim times too large. */
+/* The queries of a tile in both domains, for the warp that weighs their rows. Products of rotated vectors are dim times
+ * too large. */
 template <int MOST>
 TQ_DEVICE void tq_general_queries(const tq_cuda_attend_args &a, tq_general_memory<MOST> &s, int seq, int kv_head,
                                   int row0, int n_rows, int n_tokens)
@@ -231,7 +231,6 @@ template <int MOST> TQ_DEVICE void tq_attend_general_block(const tq_cuda_attend_
     }
     tq_let_next_begin();
     tq_general_queries<MOST>(a, s, seq, kv_head, row0, n_rows, view.n_tokens);
-    __syncthreads();
     for (int stage = begin; stage < end; stage++) {
         const int first = stage * TQ_CUDA_STAGE;
         tq_general_vectors<MOST>(a, view, s, kv_head, first, false);

@@ -55,7 +55,7 @@ void check(cell &c, size_t at, const access &now, bool is_write)
         complain(at, now, is_write ? " writes" : " reads", c.write, " wrote");
     }
     if (is_write) {
-        for (unsigned s = 0; s < SIMDS; s++) {
+        for (unsigned s = 0; s < shim::thread_count() / shim::SIMD_THREADS; s++) {
             if (!is_ordered(c.read[s], s, now)) {
                 complain(at, now, " writes", c.read[s], " read");
             }
