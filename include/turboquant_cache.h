@@ -274,12 +274,13 @@ typedef struct tq_tier {
  * a page saves are free before the next one is touched. A page that other sequences share is copied for this one.
  *
  * What a query sees then depends on when this was called, too. Encoding twice costs a little more error than encoding
- * once with fewer bits.
+ * once with fewer bits. On a CUDA device pages go to the host and back, and the call waits for them.
  *
  * @return TQ_OK; TQ_ERR_INVALID_ARGUMENT (null pointer, a sequence of another cache, min_age that does not ascend, an
- *         unknown format); TQ_ERR_UNSUPPORTED (a format that does not exist for the dimension, or is not for caches);
- *         TQ_ERR_OUT_OF_MEMORY, and TQ_ERR_CAPACITY (memory_limit has no room for the copy of a shared page): some
- * pages may have been done, each as a whole; nothing is lost, call again. */
+ *         unknown format); TQ_ERR_UNSUPPORTED (a format that does not exist for the dimension, or is not for caches;
+ *         a cache on a Metal device); TQ_ERR_OUT_OF_MEMORY, and TQ_ERR_CAPACITY (memory_limit has no room for the copy
+ *         of a shared page): some pages may have been done, each as a whole; nothing is lost, call again;
+ *         TQ_ERR_BACKEND on devices alone. */
 TQ_API tq_status tq_cache_demote(tq_cache *cache, tq_seq *seq, const tq_tier *tiers, size_t n_tiers);
 
 /** Which coordinates RoPE turns together. */

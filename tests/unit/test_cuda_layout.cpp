@@ -16,7 +16,7 @@ extern "C" {
 namespace
 {
 
-const int FORMATS[] = {11, 12, 13, 14, 32, 33, 34};
+const int FORMATS[] = {11, 12, 13, 14, 18, 32, 33, 34};
 const int DIMS[] = {64, 80, 96, 112, 128, 192, 256};
 
 struct fixture {
