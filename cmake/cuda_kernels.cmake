@@ -7,7 +7,7 @@
 set(TURBOQUANT_CUDA AUTO CACHE STRING "The CUDA backend: AUTO, ON or OFF")
 set(TURBOQUANT_CUDA_ARCHS 80;90;100;120 CACHE STRING "Architectures: some of 80;86;89;90;100;120")
 set(TURBOQUANT_CUDA_DIMS 64;80;96;112;128;192;256 CACHE STRING "Head dims: some of these")
-set(cuda_sources driver.c open.c modules.c memory.c sides.c steps.c records.c attention.c decode.c)
+set(cuda_sources driver.c open.c modules.c memory.c sides.c steps.c records.c attention.c mixed.c decode.c)
 list(TRANSFORM cuda_sources PREPEND ${PROJECT_SOURCE_DIR}/src/cuda/)
 if(TURBOQUANT_CUDA)
     find_program(TURBOQUANT_NVCC nvcc HINTS /usr/local/cuda/bin)

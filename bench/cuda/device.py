@@ -34,7 +34,7 @@ class AttendArgs(ctypes.Structure):
         + [("scale", F), ("soft_cap", F), ("n_splits", I), ("exact_splits", I), ("only_loads", I), ("q_dtype", I), ("q_rotated", I), ("out_rotated", I)]
         + [("k_rotation", Rotation), ("v_rotation", Rotation), ("k_table", Table), ("v_table", Table), ("q", P)]
         + [("q_token_stride", L), ("q_head_stride", L), ("out", P), ("out_token_stride", L), ("out_head_stride", L)]
-        + [("lse", P), ("sink_logits", P), ("partials", P), ("is_general", I), ("dim_k", I), ("levels", P * 16), ("views", View * MOST_SEQS)]
+        + [("lse", P), ("sink_logits", P), ("partials", P), ("all_exact", I), ("dim_k", I), ("levels", P * 16), ("views", View * MOST_SEQS)]
     )
 
 

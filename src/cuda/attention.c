@@ -20,7 +20,7 @@ static size_t clamp(size_t x, size_t low, size_t high)
 }
 
 /* Splits of the longest sequence's encoded tokens, and of its exact ones, so that the device is filled. */
-static void plan_splits(const tq_cuda_device *device, const tq_device_step *step, tq_cuda_attend_args *args)
+static void plan_splits(const tq_cuda_device *device, const tq_cache *cache, tq_form form, tq_cuda_attend_args *args)
 {
     const size_t rows = (size_t)args->n_q_tokens * (size_t)args->group;
     const size_t tiles = rows <= 4 ? 1 : (rows + 7) / 8;
@@ -35,7 +35,7 @@ static void plan_splits(const tq_cuda_device *device, const tq_device_step *step
         exact = own > exact ? own : exact;
     }
     const size_t pages = (encoded + P - 1) / P;
-    const size_t bytes = (size_t)args->n_seqs * pages * tq_block_bytes(step->cache, step->form, TQ_BLOCK_ENCODED);
+    const size_t bytes = (size_t)args->n_seqs * pages * tq_block_bytes(cache, form, TQ_BLOCK_ENCODED);
     /* Few bytes: merging costs more than half of the device gains. Many: a second wave evens out what is uneven. Sums
      * of 1024 pages stay within an int32. */
     const size_t wanted = bytes < (40 << 20) ? wave / 2 : bytes > (400 << 20) ? 2 * wave : wave;
@@ -58,44 +58,49 @@ static void plan_general_splits(const tq_cuda_device *device, tq_cuda_attend_arg
     args->n_splits = 1; /* Of no tokens. */
 }
 
-static tq_status reserve_partials(const tq_device_step *step, tq_cuda_attend_args *args)
+tq_status tq_cuda_reserve(tq_cache *cache, tq_cuda_room *room, size_t floats)
 {
-    tq_cuda_cache *own = step->cache->on_device;
-    const size_t floats = (size_t)args->n_seqs * (size_t)args->n_kv_heads * (size_t)args->n_q_tokens *
-                          (size_t)args->group * (size_t)(args->exact_splits + args->n_splits) *
-                          (size_t)(args->dim_v + 2);
-    if (floats > own->partial_floats) { /* What it replaces may be in use: it is freed with the cache. */
+    if (floats > room->count) { /* What it replaces may be in use: it is freed with the cache. */
         const tq_slab *slab;
-        const tq_status status = tq_pool_keep(step->cache, 2 * floats * sizeof(float), &slab);
+        const tq_status status = tq_pool_keep(cache, 2 * floats * sizeof(float), &slab);
         if (status != TQ_OK) {
             return status;
         }
-        own->partials = (float *)slab->address;
-        own->partial_floats = 2 * floats;
+        *room = (tq_cuda_room){(float *)slab->address, 2 * floats};
     }
-    args->partials = own->partials;
     return TQ_OK;
 }
 
-static tq_status launch(tq_cuda_device *device, const tq_device_step *step, tq_cuda_attend_args *args)
+tq_status tq_cuda_attend_part(tq_cuda_device *device, const tq_device_step *step, tq_form form, tq_cuda_part part,
+                              tq_cuda_attend_args *args)
 {
-    const tq_cuda_cache *cache = step->cache->on_device;
+    tq_cuda_cache *cache = step->cache->on_device;
     const unsigned rows = (unsigned)args->n_q_tokens * (unsigned)args->group;
     const int tiles = rows <= 4 ? 1 : 2;
-    const unsigned rows_of_block = args->is_general ? GENERAL_ROWS : 4 * (unsigned)tiles;
+    const unsigned rows_of_block = part == TQ_CUDA_GENERAL ? GENERAL_ROWS : 4 * (unsigned)tiles;
     const unsigned tracks = (unsigned)args->n_seqs * (unsigned)args->n_kv_heads;
-    const tq_cuda_kernel *kernel = args->is_general ? &cache->modules[args->dim_v > args->dim_k]->general
-                                                    : tq_cuda_attention_of(cache, step->form, tiles);
-    if (args->is_general) {
+    const tq_cuda_kernel *kernel = &cache->modules[args->dim_v > args->dim_k]->general;
+    args->all_exact = part == TQ_CUDA_GENERAL || part == TQ_CUDA_EXACT;
+    if (part == TQ_CUDA_GENERAL) {
         plan_general_splits(device, args);
     } else {
-        plan_splits(device, step, args);
+        kernel = tq_cuda_attention_of(cache, form, tiles);
+        plan_splits(device, step->cache, form, args);
+        args->exact_splits = part == TQ_CUDA_ENCODED ? 0 : args->exact_splits;
+        args->n_splits = part == TQ_CUDA_EXACT ? 1 : args->n_splits;
     }
-    const tq_status status = reserve_partials(step, args);
+    if (part != TQ_CUDA_GENERAL && !tq_form_is_half(form)) {
+        args->k_table = ((const tq_cuda_side *)form.k->on_device)->table;
+        args->v_table = ((const tq_cuda_side *)form.v->on_device)->table;
+    }
+    const size_t slots = (size_t)(args->exact_splits + args->n_splits);
+    const tq_status status =
+        tq_cuda_reserve(step->cache, &cache->partials, tracks * rows * slots * (size_t)(args->dim_v + 2));
     if (status != TQ_OK) {
         return status;
     }
-    const unsigned grid[3] = {tracks, (unsigned)(args->exact_splits + (args->is_general ? 0 : args->n_splits)),
+    args->partials = cache->partials.floats;
+    const unsigned grid[3] = {tracks, (unsigned)(args->exact_splits + (args->all_exact ? 0 : args->n_splits)),
                               (rows + rows_of_block - 1) / rows_of_block};
     const unsigned merge_grid[3] = {tracks * rows, 1, 1};
     tq_cuda_run(device, kernel, grid, THREADS, step->stream, args, false);
@@ -103,7 +108,7 @@ static tq_status launch(tq_cuda_device *device, const tq_device_step *step, tq_c
     return TQ_OK;
 }
 
-/* What the kernels need of the codecs: of the form's alone, or of all that pages can be in. */
+/* What kernels need of all codecs that pages can be in. */
 static void describe_sides(const tq_device_step *step, tq_cuda_attend_args *args)
 {
     const tq_side *all[2] = {step->cache->k_sides, step->cache->v_sides};
@@ -117,10 +122,6 @@ static void describe_sides(const tq_device_step *step, tq_cuda_attend_args *args
                 args->levels[values][tq_cuda_code_index(format)] = side->code.levels;
             }
         }
-    }
-    if (!args->is_general && !tq_form_is_half(step->form)) {
-        args->k_table = ((const tq_cuda_side *)step->form.k->on_device)->table;
-        args->v_table = ((const tq_cuda_side *)step->form.v->on_device)->table;
     }
 }
 
@@ -153,10 +154,6 @@ static tq_cuda_attend_args describe(const tq_device_step *step, const tq_attenti
                                 .out_head_stride = (int64_t)attention->out_head_stride,
                                 .lse = attention->lse == NULL ? NULL : attention->lse + token * attention->n_q_heads,
                                 .sink_logits = attention->sink_logits};
-    args.is_general = tq_cuda_attention_of(step->cache->on_device, step->form, 1) == NULL;
-    for (size_t i = 0; i < step->n_tracks; i++) {
-        args.is_general = args.is_general || step->tracks[i]->device_mixed;
-    }
     describe_sides(step, &args);
     return args;
 }
@@ -165,21 +162,26 @@ tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_a
                          size_t n_tokens)
 {
     tq_cuda_device *device = (tq_cuda_device *)base;
+    const bool has_kernel = tq_cuda_attention_of(step->cache->on_device, step->form, 1) != NULL;
     tq_status status = TQ_OK;
     const bool entered = tq_cuda_enter(device);
     tq_cuda_patch(device, step);
     for (size_t from = 0; status == TQ_OK && from < step->n_tracks; from += TQ_CUDA_SEQS) {
         const size_t n = step->n_tracks - from < TQ_CUDA_SEQS ? step->n_tracks - from : TQ_CUDA_SEQS;
         tq_cuda_attend_args args = describe(step, attention, first + from * n_tokens, n_tokens);
+        bool mixed = false;
         args.n_seqs = (int)n;
         for (size_t i = 0; i < n; i++) {
             args.views[i] = tq_cuda_view_of(step, step->tracks[from + i], n_tokens);
-            if (tq_form_is_half(step->form) && !args.is_general) { /* All are read as exact ones. */
-                args.views[i].n_encoded = 0;
-                args.views[i].sinks = NULL;
-            }
+            mixed = mixed || step->tracks[from + i]->device_mixed;
         }
-        status = launch(device, step, &args);
+        for (size_t i = 0; i < n && has_kernel && !mixed && tq_form_is_half(step->form); i++) {
+            args.views[i].n_encoded = 0; /* All are read as exact ones. */
+            args.views[i].sinks = NULL;
+        }
+        status = mixed
+                     ? tq_cuda_attend_mixed(device, step, from, &args)
+                     : tq_cuda_attend_part(device, step, step->form, has_kernel ? TQ_CUDA_ALL : TQ_CUDA_GENERAL, &args);
     }
     tq_cuda_leave(device, entered);
     return status;

@@ -27,7 +27,7 @@ typedef struct tq_cuda_kernel {
 /* The kernels of one head_dim; those that take formats are found when a form first needs them. */
 typedef struct tq_cuda_module {
     void *module; /* Null: not loaded. */
-    tq_cuda_kernel store, patch, general, merge;
+    tq_cuda_kernel store, patch, general, merge, combine;
     tq_cuda_kernel encode_pages[TQ_FORMATS];
     tq_cuda_kernel decode_pages[TQ_FORMATS];
     tq_cuda_kernel attend[TQ_FORMATS][TQ_FORMATS][2];
@@ -51,10 +51,16 @@ typedef struct tq_cuda_side {
     tq_cuda_table table;
 } tq_cuda_side;
 
+/* Floats on the device that live as long as a cache. */
+typedef struct tq_cuda_room {
+    float *floats;
+    size_t count;
+} tq_cuda_room;
+
 typedef struct tq_cuda_cache {
     tq_cuda_module *modules[2]; /* Of the head_dim of keys, of values. */
-    float *partials;
-    size_t partial_floats;
+    tq_cuda_room partials;      /* Of the splits of a launch, */
+    tq_cuda_room parts;         /* and of several launches. */
 } tq_cuda_cache;
 
 /* --- open.c --------------------------------------------------------------------------------------------------------
@@ -136,7 +142,7 @@ void tq_cuda_rows_from_record(tq_form form, bool values, const uint8_t *record, 
 void tq_cuda_rows_to_record(tq_form form, bool values, const uint8_t *rows, uint8_t *record);
 size_t tq_cuda_mean_at(tq_form form, bool values);
 
-/* --- steps.c, attention.c, decode.c
+/* --- steps.c, attention.c, mixed.c, decode.c
  * ------------------------------------------------------------------------------------------
  */
 void tq_cuda_encode(tq_device *base, const tq_device_step *step, tq_page *const *pages);
@@ -145,6 +151,25 @@ void tq_cuda_encode_tokens(tq_device *base, const tq_device_step *step, tq_page 
 void tq_cuda_store(tq_device *base, const tq_device_step *step, const tq_kv *kv, size_t first, size_t n_tokens);
 tq_status tq_cuda_attend(tq_device *base, const tq_device_step *step, const tq_attention *attention, size_t first,
                          size_t n_tokens);
+
+/* What a launch attends to. */
+typedef enum tq_cuda_part {
+    TQ_CUDA_ALL,     /* Tokens of one form, and exact ones, */
+    TQ_CUDA_EXACT,   /* the latter alone, */
+    TQ_CUDA_ENCODED, /* the former alone; */
+    TQ_CUDA_GENERAL  /* or all there is, by the general kernel. */
+} tq_cuda_part;
+
+/* Room for some floats: TQ_OK or TQ_ERR_OUT_OF_MEMORY. */
+tq_status tq_cuda_reserve(tq_cache *cache, tq_cuda_room *room, size_t floats);
+
+/* Attends by the kernels of a form, whose views are in args. */
+tq_status tq_cuda_attend_part(tq_cuda_device *device, const tq_device_step *step, tq_form form, tq_cuda_part part,
+                              tq_cuda_attend_args *args);
+
+/* mixed.c: tracks [from, from + args->n_seqs) of a step, of which some have pages of several forms. */
+tq_status tq_cuda_attend_mixed(tq_cuda_device *device, const tq_device_step *step, size_t from,
+                               tq_cuda_attend_args *args);
 
 void tq_cuda_decode(tq_device *base, const tq_device_step *step, size_t first, const tq_kv_out *kv);
 

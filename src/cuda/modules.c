@@ -41,6 +41,7 @@ static tq_status load_module(tq_cuda_device *device, const tq_cuda_image *image,
     error = error == 0 ? find_kernel(device, loaded, "tq_store_tokens", false, &module->store) : error;
     error = error == 0 ? find_kernel(device, loaded, "tq_patch_tables", false, &module->patch) : error;
     error = error == 0 ? find_kernel(device, loaded, "tq_merge", false, &module->merge) : error;
+    error = error == 0 ? find_kernel(device, loaded, "tq_combine", false, &module->combine) : error;
     if (error != 0 && loaded != NULL) {
         device->driver.module_unload(loaded);
     } else {

@@ -365,7 +365,16 @@ static void appends_agree(void **state)
     }
 }
 
-/* An engine's batch: sequences of different lengths in one call, more of them than one launch takes. */
+static void demote_both(struct pair *pair, tq_seq *const seqs[2], size_t min_age, tq_layer_formats formats)
+{
+    const tq_tier tier = {min_age, formats};
+    for (int c = 0; c < 2; c++) {
+        assert_status(tq_cache_demote(pair->caches[c], seqs[c], &tier, 1), TQ_OK);
+    }
+}
+
+/* An engine's batch: sequences of different lengths in one call, more of them than one launch takes, some
+ * with demoted pages. */
 static void batches_agree(void **state)
 {
     (void)state;
@@ -387,6 +396,11 @@ static void batches_agree(void **state)
         }
     }
     for (size_t turn = 0; turn < 3; turn++) { /* The last with two tokens each: some cross the end of a page. */
+        for (size_t i = 0; turn == 1 && i < SEQS; i += 3) {
+            tq_seq *const both[2] = {seqs[0][i], seqs[1][i]};
+            const tq_layer_formats cold = {TQ_FORMAT_TURBO2, TQ_FORMAT_TURBO2};
+            demote_both(&pair, both, i, cold);
+        }
         const size_t n = turn == 2 ? 2 * (SEQS / 2) : SEQS;
         const size_t n_seqs = turn == 2 ? SEQS / 2 : SEQS;
         tq_kv kv = tokens_kv(&in.host, 100, n);
@@ -468,22 +482,29 @@ static void two_dims_agree(void **state)
     }
 }
 
-static void demote_both(struct pair *pair, tq_seq *const seqs[2], size_t min_age, tq_format k, tq_format v)
-{
-    const tq_tier tier = {min_age, {k, v}};
-    for (int c = 0; c < 2; c++) {
-        assert_status(tq_cache_demote(pair->caches[c], seqs[c], &tier, 1), TQ_OK);
-    }
-}
-
 /* Pages of several forms in one sequence: demoted again and again, forked, cut, encoded anew, saved and loaded. */
 static void demoted_pages_agree(void **state)
 {
     (void)state;
-    static const tq_format formats[][2] = {{TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4}, {TQ_FORMAT_F16, TQ_FORMAT_F16}};
-    const struct options plain = {0};
-    for (size_t i = 0; i < 2; i++) {
-        tq_cache_desc desc = small_desc(DIM, formats[i][0], formats[i][1]);
+    /* The first has kernels for all forms, the others have not. */
+    static const struct {
+        tq_layer_formats hot, warm, cold;
+        struct options options;
+    } cases[] = {{{TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4},
+                  {TQ_FORMAT_TURBO3, TQ_FORMAT_TURBO3},
+                  {TQ_FORMAT_TURBO2, TQ_FORMAT_TURBO2},
+                  {.sliding_window = 290, .soft_cap = 4, .sink_logits = 1}},
+                 {{TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO4},
+                  {TQ_FORMAT_TURBO2, TQ_FORMAT_DEFAULT},
+                  {TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO3},
+                  {.sink_logits = 1}},
+                 {{TQ_FORMAT_F16, TQ_FORMAT_F16},
+                  {TQ_FORMAT_TURBO4, TQ_FORMAT_DEFAULT},
+                  {TQ_FORMAT_TURBO4, TQ_FORMAT_TURBO8},
+                  {.soft_cap = 4}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tq_cache_desc desc = small_desc(DIM, cases[i].hot.k_format, cases[i].hot.v_format);
+        const struct options options = cases[i].options;
         desc.sink_tokens = 5;
         struct pair pair = open_pair("cuda", &desc);
         struct rng rng = rng_seeded(500 + i);
@@ -491,27 +512,27 @@ static void demoted_pages_agree(void **state)
         tq_seq *seqs[2];
         tq_seq *forks[2];
         open_seqs(&pair, seqs);
-        step_both(&pair, seqs, &in, 0, 430, &plain);
+        step_both(&pair, seqs, &in, 0, 430, &options);
         for (int c = 0; c < 2; c++) {
             assert_status(tq_seq_fork(seqs[c], 300, &forks[c]), TQ_OK);
         }
-        demote_both(&pair, seqs, 200, TQ_FORMAT_TURBO2, TQ_FORMAT_DEFAULT);
-        step_both(&pair, seqs, &in, 430, 433, &plain);
-        demote_both(&pair, seqs, 300, TQ_FORMAT_TURBO1, TQ_FORMAT_TURBO3);
-        step_both(&pair, seqs, &in, 433, 500, &plain);
+        demote_both(&pair, seqs, 200, cases[i].warm);
+        step_both(&pair, seqs, &in, 430, 433, &options);
+        demote_both(&pair, seqs, 300, cases[i].cold);
+        step_both(&pair, seqs, &in, 433, 500, &options);
         assert_stored_alike(&pair, seqs);
         assert_decoded_alike(&pair, seqs, 0, 500);
         assert_decoded_alike(&pair, seqs, 50, 300);
         for (int c = 0; c < 2; c++) { /* The end in a demoted page, which keeps its form. */
             assert_status(tq_seq_truncate(seqs[c], 150), TQ_OK);
         }
-        step_both(&pair, seqs, &in, 500, 700, &plain);
+        step_both(&pair, seqs, &in, 500, 700, &options);
         assert_stored_alike(&pair, seqs);
         struct bytes file = save_bytes(pair.caches[0], seqs[0]);
         tq_seq_destroy(seqs[1]);
         seqs[1] = load_bytes(pair.caches[1], &file);
-        step_both(&pair, seqs, &in, 0, 3, &plain);
-        step_both(&pair, forks, &in, 430, 460, &plain); /* The fork has its pages as they were. */
+        step_both(&pair, seqs, &in, 0, 3, &options);
+        step_both(&pair, forks, &in, 430, 460, &options); /* The fork has its pages as they were. */
         assert_stored_alike(&pair, forks);
         bytes_free(&file);
         close_inputs(&in);

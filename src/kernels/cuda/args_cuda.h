@@ -74,12 +74,22 @@ typedef struct tq_cuda_attend_args {
     float *lse;               /* [n_seqs * n_q_tokens, heads], or null. */
     const float *sink_logits; /* [heads], or null. */
     float *partials; /* For each query and split, exact ones first: dim_v sums, and a weight with its exponent. */
-    /* For the general kernel. Where these lie decides whether the others spill registers. */
-    int is_general; /* All splits are its own, in the domain of exact tokens. */
+    /* Where the following lie decides whether the kernels of forms spill registers. */
+    int all_exact; /* Of what the merge finds: there are exact splits alone. */
     int dim_k;
     const float *levels[2][TQ_CUDA_CODES]; /* Of keys and values, by tq_cuda_code_index. */
     tq_cuda_view views[TQ_CUDA_SEQS];
 } tq_cuda_attend_args;
+
+/* Puts together what some launches made of parts of the tokens: [n_parts] outputs [n_rows, dim] and log-sum-exps
+ * [n_rows], where a row is (token, head). A part in which a row sees nothing has -infinity, and any output. */
+typedef struct tq_cuda_combine_args {
+    int n_parts, n_rows, n_heads, dim;
+    const float *parts, *part_lse;
+    float *out;
+    int64_t token_stride, head_stride;
+    float *lse; /* Or null. */
+} tq_cuda_combine_args;
 
 /* --- storing -------------------------------------------------------------------------------------------------------
  */

@@ -22,7 +22,7 @@ template <int DIM> TQ_DEVICE void tq_merge_block(const tq_cuda_attend_args &a)
     const tq_query query = tq_query_of(a, seq, kv_head, row, view.n_tokens);
     const tq_partials partials(a);
     const int64_t slot = partials.slot(a, seq, kv_head, row, 0);
-    const int n_pages = a.is_general ? 0 : view.end_page - view.first_page;
+    const int n_pages = a.all_exact ? 0 : view.end_page - view.first_page;
     const int used = a.exact_splits + (n_pages + view.per_split - 1) / view.per_split;
     const float sink = a.sink_logits != nullptr ? a.sink_logits[query.head] * TQ_LOG2E : -INFINITY;
     float top = fmaxf(TQ_NOTHING, sink);
@@ -93,6 +93,32 @@ template <int DIM> TQ_DEVICE void tq_merge_block(const tq_cuda_attend_args &a)
     }
     if (lane == 0 && a.lse != nullptr) {
         a.lse[query.index * (a.n_kv_heads * a.group) + query.head] = (top + __log2f(weight)) / TQ_LOG2E;
+    }
+}
+
+/* One block for each row. */
+TQ_DEVICE void tq_combine_block(const tq_cuda_combine_args &a)
+{
+    const int row = blockIdx.x;
+    float top = TQ_NOTHING;
+    float weight = 0;
+    for (int p = 0; p < a.n_parts; p++) {
+        top = fmaxf(top, a.part_lse[p * a.n_rows + row]);
+    }
+    for (int p = 0; p < a.n_parts; p++) {
+        weight += tq_exp2((a.part_lse[p * a.n_rows + row] - top) * TQ_LOG2E);
+    }
+    float *out = a.out + row / a.n_heads * a.token_stride + row % a.n_heads * a.head_stride;
+    for (int i = threadIdx.x; i < a.dim; i += blockDim.x) {
+        float sum = 0;
+        for (int p = 0; p < a.n_parts; p++) {
+            const float w = tq_exp2((a.part_lse[p * a.n_rows + row] - top) * TQ_LOG2E);
+            sum += w > 0 ? w * a.parts[((int64_t)p * a.n_rows + row) * a.dim + i] : 0.0f;
+        }
+        out[i] = sum / weight;
+    }
+    if (threadIdx.x == 0 && a.lse != nullptr) {
+        a.lse[row] = top + __log2f(weight) / TQ_LOG2E;
     }
 }
 
