@@ -2,7 +2,7 @@
  *
  * Caches on a CUDA device against caches of the scalar backend: what is stored is equal byte for byte, as saved
  * sequences show, and what attention returns agrees to 5e-4 of its norm. Skipped where there is no device. */
-#include "cuda/driver.h"
+#include "device_memory.h"
 #include "device_pair.h"
 
 #include <math.h>
@@ -16,36 +16,6 @@
 enum { SKIP = 77, HEADS = 2, Q_HEADS = 8, DIM = TQ_TEST_DIM, OTHER_DIM = TQ_TEST_OTHER_DIM };
 
 static const double LIMIT = 5e-4;
-
-static tq_cuda_driver driver;
-
-/* --- memory of the device -----------------------------------------------------------------------------------------
- */
-
-static void *device_new(size_t bytes)
-{
-    void *address = NULL;
-    assert_int_equal(driver.allocate(&address, bytes), 0);
-    return address;
-}
-
-static void *device_copy(const void *from, size_t bytes)
-{
-    void *memory = device_new(bytes);
-    assert_int_equal(driver.upload(memory, from, bytes), 0);
-    return memory;
-}
-
-static void device_free(void *memory)
-{
-    assert_int_equal(driver.release(memory), 0);
-}
-
-static void device_read(void *to, const void *from, size_t bytes)
-{
-    assert_int_equal(driver.synchronise(NULL), 0);
-    assert_int_equal(driver.download(to, from, bytes), 0);
-}
 
 /* --- caches and what goes into them ---------------------------------------------------------------------------------
  */
@@ -592,12 +562,7 @@ int main(int argc, char **argv)
                                        cmocka_unit_test(batches_agree),      cmocka_unit_test(dims_agree),
                                        cmocka_unit_test(two_dims_agree),     cmocka_unit_test(demoted_pages_agree),
                                        cmocka_unit_test(errors_are_statuses)};
-    int device = 0;
-    int count = 0;
-    void *primary = NULL;
-    if (!tq_cuda_driver_open(&driver) || driver.device_count(&count) != 0 || count == 0 ||
-        driver.device_get(&device, 0) != 0 || driver.context_retain(&primary, device) != 0 ||
-        driver.context_push(primary) != 0) {
+    if (!device_begin()) {
         puts("skipped: no CUDA driver, or no device");
         return SKIP;
     }
