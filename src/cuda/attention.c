@@ -93,9 +93,9 @@ tq_status tq_cuda_attend_part(tq_cuda_device *device, const tq_device_step *step
         args->k_table = ((const tq_cuda_side *)form.k->on_device)->table;
         args->v_table = ((const tq_cuda_side *)form.v->on_device)->table;
     }
-    const size_t slots = (size_t)(args->exact_splits + args->n_splits);
+    const size_t slots = (size_t)args->exact_splits + (size_t)args->n_splits;
     const tq_status status =
-        tq_cuda_reserve(step->cache, &cache->partials, tracks * rows * slots * (size_t)(args->dim_v + 2));
+        tq_cuda_reserve(step->cache, &cache->partials, (size_t)tracks * rows * slots * ((size_t)args->dim_v + 2));
     if (status != TQ_OK) {
         return status;
     }
