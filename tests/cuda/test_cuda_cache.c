@@ -260,7 +260,7 @@ static void histories_agree(void **state)
     tq_seq *seqs[2];
     open_seqs(&pair, seqs);
     step_both(&pair, seqs, &in, 0, 460, &plain);
-    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i += quick() ? 3 : 1) {
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i += quick() ? 5 : 1) {
         tq_seq *forks[2];
         for (int c = 0; c < 2; c++) {
             assert_status(tq_seq_fork(seqs[c], cuts[i], &forks[c]), TQ_OK);
